@@ -1,0 +1,112 @@
+//! Every cap and interval of the program, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes of one block: what every client asks for at once (BEP 3 as practised).
+pub const BLOCK: u32 = 16 * 1024;
+
+/// The longest piece accepted: 512 MiB, twice the longest seen in the wild.
+pub const PIECE_LENGTH_MAX: u32 = 512 << 20;
+
+// ---------------------------------------------------------------------------------- torrent files
+
+/// Largest .torrent read (`--max-torrent-size`): 1.5 million pieces.
+pub const TORRENT_FILE_MAX: usize = 32 << 20;
+/// Deepest nesting in a file: a BEP 52 file tree nests a level a directory.
+pub const DEPTH_FILE: usize = 128;
+/// Deepest nesting in anything a peer or tracker sent: nothing there needs more than four.
+pub const DEPTH_NETWORK: usize = 32;
+/// Trackers kept of one torrent; the rest are dropped with a warning.
+pub const TRACKERS_MAX: usize = 50;
+/// Longest tracker or web seed URL.
+pub const URL_MAX: usize = 2048;
+
+// ------------------------------------------------------------------------------------------ peers
+
+/// Peers connected at once, both directions together (`--max-peers`; the original's default).
+pub const PEERS: usize = 12;
+/// Connections being opened or greeted at once (`max_handshake_threads`).
+pub const HALF_OPEN: usize = 30;
+/// Addresses remembered a torrent (RELIABILITY: a hostile tracker names any number).
+pub const ADDRESSES_MAX: usize = 1000;
+/// Addresses taken from one announce.
+pub const ADDRESSES_PER_ANNOUNCE: usize = 200;
+/// A connect or a greeting that takes longer is given up.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first pause before an address is tried again; doubles with each failure.
+pub const RECONNECT: Duration = Duration::from_secs(60);
+/// Failures in a row after which an address is dropped.
+pub const CONNECT_FAILURES_MAX: u32 = 3;
+/// We say something at least this often: some clients close after 120 s, and their clocks differ from ours.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A peer that has said nothing for so long is gone (twice the usual keep-alive).
+pub const SILENCE_MAX: Duration = Duration::from_secs(240);
+/// A peer that takes none of our bytes for so long is closed.
+pub const STUCK_SEND_MAX: Duration = Duration::from_secs(60);
+/// A peer that has been of no use for so long makes room for an untried one.
+pub const USELESS: Duration = Duration::from_secs(60);
+/// Bytes of never-asked-for data after which a peer is closed.
+pub const UNREQUESTED_MAX: u64 = 1 << 20;
+
+/// Largest `piece` message: a block and its header, rounded up.
+pub const PIECE_MESSAGE_MAX: u32 = 17 * 1024;
+/// Largest extension message (BEP 10): a PEX or metadata message is far smaller.
+pub const EXTENDED_MESSAGE_MAX: u32 = 64 * 1024;
+
+// --------------------------------------------------------------------------------------- pipeline
+
+/// Requests in flight to a new peer.
+pub const PIPELINE_START: usize = 32;
+/// Requests in flight to a peer that names no `reqq`.
+pub const PIPELINE_DEFAULT_MAX: usize = 500;
+/// The `reqq` we advertise, as libtorrent and Transmission do; larger ones of peers are clamped to it.
+pub const REQQ: usize = 2000;
+/// Seconds of a peer's rate that are kept in flight.
+pub const PIPELINE_SECONDS: u64 = 3;
+/// Shortest and longest time a request may take.
+pub const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+/// See [`REQUEST_TIMEOUT_MIN`].
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// A peer that can't finish a piece in so long gets help from others.
+pub const SLOW_PIECE: Duration = Duration::from_secs(20);
+/// After a choke, a piece is kept so long for the peer that began it.
+pub const KEPT_FOR_CHOKER: Duration = Duration::from_secs(30);
+
+// ----------------------------------------------------------------------------------------- upload
+
+/// Regular upload slots; one more goes to the optimistic unchoke.
+pub const UPLOAD_SLOTS: usize = 4;
+/// A round of the choker.
+pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
+/// How long an optimistic unchoke lasts.
+pub const OPTIMISTIC: Duration = Duration::from_secs(30);
+/// Bytes queued for a peer's socket before more of its requests are turned into data.
+pub const OUTBOX_MAX: usize = 256 * 1024;
+
+// ------------------------------------------------------------------------------------- the engine
+
+/// The sweep: dialling, deadlines, refilling pipelines.
+pub const SWEEP: Duration = Duration::from_millis(500);
+/// How long a stopped session may say goodbye to its trackers.
+pub const GOODBYE: Duration = Duration::from_secs(2);
+/// A torrent whose disk failed is tried again after so long.
+pub const DISK_RETRY: Duration = Duration::from_secs(10);
+/// Times a piece may fail its hash before it rests.
+pub const PIECE_FAILURES_MAX: u32 = 5;
+/// How long such a piece rests.
+pub const PIECE_REST: Duration = Duration::from_secs(60);
+
+// ---------------------------------------------------------------------------------------- trackers
+
+/// Shortest, usual and longest time between announces.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// See [`INTERVAL_MIN`].
+pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(1800);
+/// See [`INTERVAL_MIN`].
+pub const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+/// Peers asked for in an announce.
+pub const NUMWANT: u32 = 200;
+/// Largest head of an HTTP reply.
+pub const HTTP_HEAD_MAX: usize = 16 * 1024;
+/// Largest body of a tracker's reply.
+pub const HTTP_BODY_MAX: usize = 1 << 20;

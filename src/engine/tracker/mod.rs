@@ -1,0 +1,1 @@
+//! Announcing to trackers (BEP 3, 7, 12, 15, 23).

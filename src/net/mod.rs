@@ -1,0 +1,4 @@
+//! Protocol machines that know nothing of torrents: bytes in, bytes out, no sockets.
+
+pub mod http_call;
+pub mod http_serve;

@@ -1,0 +1,1 @@
+//! The only code that names mio: the turn, sockets, the clock.

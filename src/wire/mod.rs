@@ -1,0 +1,11 @@
+//! Bytes to values and back: no clock, no state, no I/O. Everything here is fuzzed.
+
+pub mod bencode;
+pub mod extension;
+pub mod handshake;
+pub mod magnet;
+pub mod message;
+pub mod metainfo;
+pub mod names;
+pub mod tracker_http;
+pub mod tracker_udp;
