@@ -361,3 +361,62 @@ pub enum Event {
     /// The session has said its goodbyes after `Command::Shutdown`.
     Stopped,
 }
+
+/// Room for what one call of `poll_transmit` gives.
+pub struct Segments<'a> {
+    items: [Segment<'a>; SEGMENTS_MAX],
+    len: usize,
+    bytes: usize,
+    room: usize,
+}
+
+impl<'a> Segments<'a> {
+    /// No segments yet, and room for about `room` bytes: the segment that passes it is the last.
+    pub fn new(room: usize) -> Self {
+        Self {
+            items: [Segment::Bytes(&[]); SEGMENTS_MAX],
+            len: 0,
+            bytes: 0,
+            room,
+        }
+    }
+
+    /// Adds one; false if there is no room, and then nothing is added.
+    pub fn push(&mut self, segment: Segment<'a>) -> bool {
+        if self.len == SEGMENTS_MAX || self.bytes >= self.room {
+            return false;
+        }
+        self.items[self.len] = segment;
+        self.len += 1;
+        self.bytes += segment.len();
+        true
+    }
+
+    /// What has been put in.
+    pub fn as_slice(&self) -> &[Segment<'a>] {
+        &self.items[..self.len]
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Segment<'_> {
+    /// Bytes of this segment.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Block { block, .. } => block.len as usize,
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Segments of one call: 32 blocks with their headers.
+const SEGMENTS_MAX: usize = 64;

@@ -1,4 +1,11 @@
 //! BitTorrent itself, pure: sockets, files, the clock and chance stay outside.
+//!
+//! [`Session`] is the whole engine; [`io`] is everything that crosses its boundary.
 
+pub mod command;
 pub mod io;
+pub mod session;
+pub mod stats;
 pub mod tracker;
+
+pub use session::Session;

@@ -1,0 +1,104 @@
+//! What a person or a program asks of a session, and what it asks with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::io::TorrentId;
+use crate::base::ids::{InfoHash, PeerId};
+use crate::base::limits;
+use crate::wire::metainfo::Metainfo;
+
+/// How a session behaves; the same for all its torrents.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our name: `-MI` and the version, then random letters and digits (BEP 20).
+    pub peer_id: PeerId,
+    /// The name and version told to peers (BEP 10) and HTTP trackers, under 64 bytes.
+    pub user_agent: String,
+    /// The port that peers reach us at, as announced; 0 if we don't listen.
+    pub port: u16,
+    /// Peers connected at once, both directions together.
+    pub max_peers: usize,
+    /// Connections being opened or greeted at once.
+    pub half_open: usize,
+    /// Answer announces of other clients on the listening port, as a small tracker.
+    pub serve_tracker: bool,
+}
+
+impl Settings {
+    /// The usual settings under this name.
+    pub fn new(peer_id: PeerId) -> Self {
+        Self {
+            peer_id,
+            user_agent: concat!("minitorrent/", env!("CARGO_PKG_VERSION")).into(),
+            port: 0,
+            max_peers: limits::PEERS,
+            half_open: limits::HALF_OPEN,
+            serve_tracker: false,
+        }
+    }
+}
+
+/// A command from the person who runs the program, or the program that links the library.
+#[derive(Debug)]
+pub enum Command {
+    /// Take up a torrent. It is checked first ([`super::io::DiskOp::Check`]), then fetched or seeded.
+    /// Answered by [`Reply::Added`]; the store must know the torrent before the outputs are drained.
+    Add(AddTorrent),
+    /// Tell a torrent of more addresses.
+    AddPeers {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// The addresses.
+        peers: Vec<SocketAddr>,
+    },
+    /// Close the torrent's peers and ask for nothing until `Resume`.
+    Pause(TorrentId),
+    /// Go on.
+    Resume(TorrentId),
+    /// Say goodbye: trackers are told, peers are closed; [`super::io::Event::Stopped`] follows within
+    /// [`limits::GOODBYE`].
+    Shutdown,
+}
+
+/// A torrent to take up.
+#[derive(Debug)]
+pub struct AddTorrent {
+    /// What it is.
+    pub metainfo: Arc<Metainfo>,
+    /// What is wanted of it.
+    pub aim: Aim,
+    /// Addresses known beforehand (`--peers`).
+    pub peers: Vec<SocketAddr>,
+}
+
+/// What is wanted of a torrent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aim {
+    /// Fetch what is missing and serve what is there.
+    Download,
+    /// Serve what is there; never fetch.
+    Seed,
+    /// Only hash what is there: no peer, no tracker.
+    Check,
+}
+
+/// The answer to a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// The torrent was taken up under this name.
+    Added(TorrentId),
+    /// Done.
+    Done,
+}
+
+/// Why a command was refused: told to whoever gave it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandError {
+    /// The session has that torrent already.
+    Duplicate(InfoHash),
+    /// No such torrent.
+    Unknown,
+    /// The session is shutting down.
+    Stopping,
+}

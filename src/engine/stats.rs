@@ -1,0 +1,98 @@
+//! Plain values for every face of the program: progress bar, lines, JSON, library.
+
+use std::net::SocketAddr;
+
+use super::io::{DiskError, TorrentId};
+use crate::base::ids::InfoHash;
+
+/// A session as it stands.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Its torrents.
+    pub torrents: Vec<TorrentSnapshot>,
+    /// Its peers, of all torrents.
+    pub peers: Vec<PeerSnapshot>,
+}
+
+/// A torrent as it stands. Sizes in bytes, rates in bytes a second.
+#[derive(Clone, Debug)]
+pub struct TorrentSnapshot {
+    /// Which torrent.
+    pub torrent: TorrentId,
+    /// Its identity.
+    pub info_hash: InfoHash,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Pieces verified.
+    pub pieces_have: u32,
+    /// Pieces in all.
+    pub pieces: u32,
+    /// Pieces looked at by the check that runs, or that ran.
+    pub pieces_checked: u32,
+    /// Bytes verified.
+    pub bytes_have: u64,
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Payload received in this run, wasted bytes included.
+    pub downloaded: u64,
+    /// Payload sent in this run.
+    pub uploaded: u64,
+    /// Payload received that did not count: duplicates, failed pieces.
+    pub wasted: u64,
+    /// Payload coming in, bytes a second.
+    pub down_rate: u64,
+    /// Payload going out, bytes a second.
+    pub up_rate: u64,
+    /// Peers connected.
+    pub peers: u32,
+    /// Those among them that have everything.
+    pub seeds: u32,
+    /// Connections being opened or greeted.
+    pub half_open: u32,
+    /// Addresses known.
+    pub addresses: u32,
+    /// Whether any tracker, peer address or other source could still give peers.
+    pub has_source: bool,
+    /// What is wrong with the disk, while something is.
+    pub disk: Option<DiskError>,
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Hashing what is there.
+    Checking,
+    /// Fetching.
+    Downloading,
+    /// Everything is there; serving.
+    Seeding,
+    /// Serving part of it, not fetching, or checked only.
+    Idle,
+    /// Stopped by command.
+    Paused,
+    /// Waiting for its disk.
+    DiskTrouble,
+}
+
+/// A peer as it stands.
+#[derive(Clone, Debug)]
+pub struct PeerSnapshot {
+    /// Of which torrent.
+    pub torrent: TorrentId,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its own name, escaped; empty if it gave none.
+    pub client: String,
+    /// Pieces it has.
+    pub pieces_have: u32,
+    /// It lets us request.
+    pub unchoked_us: bool,
+    /// We let it request.
+    pub unchoked: bool,
+    /// Requests in flight to it.
+    pub in_flight: u32,
+    /// Bytes a second from it.
+    pub down_rate: u64,
+    /// Bytes a second to it.
+    pub up_rate: u64,
+}
