@@ -20,7 +20,7 @@ impl ExtensionHandshake {
     /// Reads the payload behind extended id 0. Unknown keys, and known ones of a wrong type or out of
     /// range, are ignored; what is no dictionary, or nests deeper than [`limits::DEPTH_NETWORK`], is an error.
     pub fn decode(payload: &[u8]) -> Result<Self, bencode::BencodeError> {
-        let (value, _) = bencode::scan(payload, limits::DEPTH_NETWORK)?;
+        let (value, _) = bencode::Value::parse(payload, limits::DEPTH_NETWORK)?;
         let mut found = Self::default();
         let Some(entries) = value.as_dict() else { return Ok(found) };
         for (key, value) in entries {
