@@ -16,7 +16,7 @@ use self::outbox::Outbox;
 use self::pipeline::Pipeline;
 use self::upload::Upload;
 use crate::base::bitfield::Bitfield;
-use crate::base::ids::{Piece, PeerId};
+use crate::base::ids::{PeerId, Piece};
 use crate::base::rate::Meter;
 use crate::base::time::Instant;
 use crate::wire::handshake::Reserved;

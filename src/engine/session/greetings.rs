@@ -29,13 +29,19 @@ impl Session {
         }
         for (id, seat) in self.torrents.iter_mut() {
             while half_open < self.settings.half_open && seat.torrent.wants_peers() {
-                let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else { break };
+                let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else {
+                    break;
+                };
                 if self.banned.contains(&ban_key(to.ip())) {
                     seat.torrent.swarm.forget(to);
                     continue;
                 }
                 let kind = Kind::Dialling { torrent: id };
-                let conn = self.conns.insert(Conn { address: to, since: now, kind });
+                let conn = self.conns.insert(Conn {
+                    address: to,
+                    since: now,
+                    kind,
+                });
                 self.out.push_back(Output::Connect { conn, to });
                 half_open += 1;
             }
@@ -44,7 +50,10 @@ impl Session {
 
     pub(super) fn handle_accepted(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         let wanted = self.tracker.is_some()
-            || self.torrents.iter().any(|(_, seat)| seat.torrent.is_ready());
+            || self
+                .torrents
+                .iter()
+                .any(|(_, seat)| seat.torrent.is_ready());
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
         let greeted = self.half_open(Direction::In) < self.settings.half_open;
         let banned = self.banned.contains(&ban_key(from.ip()));
@@ -59,17 +68,25 @@ impl Session {
         };
         let kind = Kind::Greeting(greeting);
         self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
-        Some(self.conns.insert(Conn { address: from, since: now, kind }))
+        Some(self.conns.insert(Conn {
+            address: from,
+            since: now,
+            kind,
+        }))
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId) {
         let full = self.peers() >= self.settings.max_peers;
-        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
         match &conn.kind {
             Kind::Tracker { .. } => self.out.push_back(Output::Transmit { conn: id }),
             Kind::Dialling { torrent } => {
                 let torrent = *torrent;
-                let Some(seat) = self.torrents.get_mut(torrent) else { return };
+                let Some(seat) = self.torrents.get_mut(torrent) else {
+                    return;
+                };
                 if full {
                     // Room went to another meanwhile; the address keeps its turn.
                     seat.torrent.swarm.put_back(conn.address);
@@ -95,7 +112,9 @@ impl Session {
     }
 
     pub(super) fn handle_connect_failed(&mut self, now: Instant, id: ConnId, why: ConnectError) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(conn) = self.conns.remove(id) else {
+            return;
+        };
         match conn.kind {
             Kind::Dialling { torrent } => {
                 if let Some(seat) = self.torrents.get_mut(torrent) {
@@ -112,7 +131,11 @@ impl Session {
 
     /// Takes bytes of a handshake. What follows it belongs to the peer it makes.
     pub(super) fn handle_greeting_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
-        let Some(Conn { kind: Kind::Greeting(greeting), .. }) = self.conns.get_mut(id) else {
+        let Some(Conn {
+            kind: Kind::Greeting(greeting),
+            ..
+        }) = self.conns.get_mut(id)
+        else {
             return;
         };
         let missing = handshake::LEN - greeting.received.len();
@@ -134,11 +157,20 @@ impl Session {
                 None => return self.give_up(now, id, "peer.handshake: unknown torrent"),
             },
         };
-        let Some(Conn { kind: Kind::Greeting(greeting), .. }) = self.conns.get_mut(id) else {
+        let Some(Conn {
+            kind: Kind::Greeting(greeting),
+            ..
+        }) = self.conns.get_mut(id)
+        else {
             return;
         };
-        let Some(peer_id) = handshake::decode_peer_id(&greeting.received) else { return };
-        let known = self.torrents.get(torrent).map(|seat| seat.torrent.metainfo.info_hash);
+        let Some(peer_id) = handshake::decode_peer_id(&greeting.received) else {
+            return;
+        };
+        let known = self
+            .torrents
+            .get(torrent)
+            .map(|seat| seat.torrent.metainfo.info_hash);
         if known != Some(theirs.info_hash) {
             return self.give_up(now, id, "peer.handshake: another torrent");
         }
@@ -155,7 +187,9 @@ impl Session {
 
     /// Ends a connection, whatever it is: the world is told, and whoever it mattered to.
     pub(super) fn close(&mut self, now: Instant, id: ConnId, why: Why) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(conn) = self.conns.remove(id) else {
+            return;
+        };
         self.out.push_back(Output::Close { conn: id });
         self.timers.set_earlier(Timer::Sweep, now);
         let address = conn.address;
@@ -171,16 +205,31 @@ impl Session {
                     seat.torrent.swarm.failed(now, address, ConnectError::Other);
                 }
             }
-            Kind::Peer { torrent, mut inbox, mut peer } => {
+            Kind::Peer {
+                torrent,
+                mut inbox,
+                mut peer,
+            } => {
                 inbox.close(&mut self.pool);
-                let Some(seat) = self.torrents.get_mut(torrent) else { return };
+                let Some(seat) = self.torrents.get_mut(torrent) else {
+                    return;
+                };
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-                let cx = &mut Context { now, rng, out, orders };
+                let cx = &mut Context {
+                    now,
+                    rng,
+                    out,
+                    orders,
+                };
                 seat.torrent.handle_left(cx, id, &mut peer);
                 if peer.direction == Direction::Out {
                     seat.torrent.swarm.ended(now, address);
                 }
-                let event = Event::PeerGone { torrent, address, why };
+                let event = Event::PeerGone {
+                    torrent,
+                    address,
+                    why,
+                };
                 self.out.push_back(Output::Event(event));
             }
             Kind::Tracker { torrent, call, .. } => self.tracker_broke(now, torrent, call),
@@ -190,7 +239,10 @@ impl Session {
 
     /// Peers of all torrents.
     pub(super) fn peers(&self) -> usize {
-        self.torrents.iter().map(|(_, seat)| seat.torrent.members.len()).sum()
+        self.torrents
+            .iter()
+            .map(|(_, seat)| seat.torrent.members.len())
+            .sum()
     }
 
     /// Connections of one direction that are being opened or greeted.
@@ -200,7 +252,10 @@ impl Session {
             Kind::Greeting(greeting) => greeting.direction == direction,
             Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
         };
-        self.conns.iter().filter(|(_, conn)| is_half_open(conn)).count()
+        self.conns
+            .iter()
+            .filter(|(_, conn)| is_half_open(conn))
+            .count()
     }
 
     /// A greeting came to nothing.
@@ -215,7 +270,9 @@ impl Session {
         if !self.torrents.get(torrent)?.torrent.is_ready() {
             return None;
         }
-        let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else { return None };
+        let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else {
+            return None;
+        };
         let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
         greeting.outbox.push_bytes(&ours);
         greeting.torrent = Some(torrent);
@@ -232,10 +289,14 @@ impl Session {
         peer_id: PeerId,
         direction: Direction,
     ) -> Result<(), Why> {
-        let Some(seat) = self.torrents.get_mut(torrent) else { return Err("no such torrent") };
+        let Some(seat) = self.torrents.get_mut(torrent) else {
+            return Err("no such torrent");
+        };
         let address = self.conns.get(id).map(|conn| conn.address);
         if peer_id == self.settings.peer_id {
-            address.into_iter().for_each(|address| seat.torrent.swarm.forget(address));
+            address
+                .into_iter()
+                .for_each(|address| seat.torrent.swarm.forget(address));
             return Err("ourselves");
         }
         let mut members = seat.torrent.members.iter();
@@ -267,9 +328,15 @@ impl Session {
         peer_id: PeerId,
         reserved: Reserved,
     ) {
-        let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else { return };
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Kind::Greeting(greeting) = &mut conn.kind else { return };
+        let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Kind::Greeting(greeting) = &mut conn.kind else {
+            return;
+        };
         let pieces = t.geometry().pieces();
         let mut peer = Box::new(Peer::new(now, conn.address, greeting.direction, pieces));
         peer.id = Some(peer_id);
@@ -281,15 +348,35 @@ impl Session {
             t.swarm.greeted(conn.address);
         }
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-        let cx = Context { now, rng, out, orders };
+        let cx = Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
         t.handle_joined(&cx, id, &mut peer);
         if reserved.extended() {
-            let payload = extension::encode_handshake(&self.settings.user_agent, self.settings.port);
-            peer.send(now, Message::Extended { id: 0, payload: &payload });
+            let payload =
+                extension::encode_handshake(&self.settings.user_agent, self.settings.port);
+            peer.send(
+                now,
+                Message::Extended {
+                    id: 0,
+                    payload: &payload,
+                },
+            );
         }
         let client = escape::escape_field(&peer_id.0[..8]);
-        let event = Event::PeerConnected { torrent, address: conn.address, client };
-        conn.kind = Kind::Peer { torrent, inbox: Inbox::default(), peer };
+        let event = Event::PeerConnected {
+            torrent,
+            address: conn.address,
+            client,
+        };
+        conn.kind = Kind::Peer {
+            torrent,
+            inbox: Inbox::default(),
+            peer,
+        };
         self.out.push_back(Output::Event(event));
         self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
         if !self.timers.is_set(Timer::Choke) {
@@ -300,12 +387,15 @@ impl Session {
 
     /// An announce instead of a handshake: the small tracker answers it.
     fn begin_serving(&mut self, now: Instant, id: ConnId, rest: &[u8]) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Kind::Greeting(greeting) = &mut conn.kind else { return };
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let Kind::Greeting(greeting) = &mut conn.kind else {
+            return;
+        };
         let front = std::mem::take(&mut greeting.received);
         conn.kind = Kind::Served(Box::new(HttpServe::new()));
         self.handle_served_bytes(now, id, &front);
         self.handle_served_bytes(now, id, rest);
     }
 }
-

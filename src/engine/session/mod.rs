@@ -95,7 +95,10 @@ impl Session {
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
-        debug_assert!(self.out.is_empty(), "the outputs of the last input were not drained");
+        debug_assert!(
+            self.out.is_empty(),
+            "the outputs of the last input were not drained"
+        );
         match input {
             Input::Timeout => self.handle_timeout(now),
             Input::Connected { conn } => self.handle_connected(now, conn),
@@ -129,14 +132,20 @@ impl Session {
         let reply = match command {
             Command::Add(add) => Reply::Added(self.add(now, add)?),
             Command::AddPeers { torrent, peers } => {
-                let seat = self.torrents.get_mut(torrent).ok_or(CommandError::Unknown)?;
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
                 seat.torrent.swarm.add(peers, true);
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
             Command::Pause(torrent) => self.pause(now, torrent)?,
             Command::Resume(torrent) => {
-                let seat = self.torrents.get_mut(torrent).ok_or(CommandError::Unknown)?;
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
                 seat.torrent.paused = false;
                 if seat.torrent.is_ready() {
                     seat.announcer.start(now);
@@ -173,7 +182,9 @@ impl Session {
 
     /// The first `bytes` bytes of what `poll_transmit` gave are on their way. Drain `poll_output` afterwards.
     pub fn transmitted(&mut self, now: Instant, conn: ConnId, bytes: usize) {
-        let Some(Conn { kind, .. }) = self.conns.get_mut(conn) else { return };
+        let Some(Conn { kind, .. }) = self.conns.get_mut(conn) else {
+            return;
+        };
         let ended = match kind {
             Kind::Peer { torrent, peer, .. } => {
                 let payload = peer.outbox.transmitted(now, bytes);
@@ -212,7 +223,11 @@ impl Session {
     /// When to hand in `Input::Timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let seats = self.torrents.iter().map(|(_, seat)| {
-            let own = if self.stopping { None } else { seat.torrent.poll_timeout() };
+            let own = if self.stopping {
+                None
+            } else {
+                seat.torrent.poll_timeout()
+            };
             earliest(own, seat.announcer.poll_timeout())
         });
         seats.fold(self.timers.next(), earliest)
@@ -222,7 +237,11 @@ impl Session {
     pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX { 0 } else { usize::MAX }
+        if self.pool.out() > self.conns.len() + JOINED_MAX {
+            0
+        } else {
+            usize::MAX
+        }
     }
 
     /// How the session stands.
@@ -254,7 +273,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.has_trackers(),
+                    || seat.announcer.trackers() > 0,
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -284,13 +303,16 @@ impl Session {
             return Err(CommandError::Duplicate(info_hash));
         }
         let announcer = Announcer::new(
-            if add.aim == Aim::Check { &[] } else { &add.metainfo.trackers },
+            if add.aim == Aim::Check {
+                &[]
+            } else {
+                &add.metainfo.trackers
+            },
             add.metainfo.private,
             info_hash,
             self.settings.peer_id,
             self.settings.port,
             self.key,
-            &self.settings.user_agent,
             &mut self.rng,
         );
         let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
@@ -298,12 +320,16 @@ impl Session {
         if let Some(seat) = self.torrents.get_mut(id) {
             seat.torrent.id = id;
         }
-        self.out.push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        self.out
+            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         Ok(id)
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
-        let seat = self.torrents.get_mut(torrent).ok_or(CommandError::Unknown)?;
+        let seat = self
+            .torrents
+            .get_mut(torrent)
+            .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
         for conn in seat.torrent.members.clone() {
@@ -315,7 +341,9 @@ impl Session {
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
-        conns.into_iter().for_each(|conn| self.close(now, conn, "stopping"));
+        conns
+            .into_iter()
+            .for_each(|conn| self.close(now, conn, "stopping"));
         for (_, seat) in self.torrents.iter_mut() {
             seat.announcer.stop(now);
         }
@@ -327,7 +355,10 @@ impl Session {
 
     /// Says that all goodbyes are said, once.
     fn finish_stop(&mut self) {
-        let said = self.torrents.iter().all(|(_, seat)| seat.announcer.is_stopped());
+        let said = self
+            .torrents
+            .iter()
+            .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
             self.out.push_back(Output::Event(Event::Stopped));
@@ -344,9 +375,16 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else { return };
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+            return;
+        };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-        let cx = &mut Context { now, rng, out, orders };
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
         match done {
             DiskDone::Checked { piece, good, .. } => torrent.handle_checked(piece, good),
             DiskDone::CheckEnded { error, .. } => {
@@ -361,7 +399,12 @@ impl Session {
                 torrent.handle_wrote(cx, block);
                 buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
             }
-            DiskDone::WriteFailed { block, buffer, error, .. } => {
+            DiskDone::WriteFailed {
+                block,
+                buffer,
+                error,
+                ..
+            } => {
                 torrent.handle_write_failed(cx, block, error);
                 buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
             }
@@ -375,7 +418,9 @@ impl Session {
 
     fn torrent_of(&self, info_hash: crate::base::ids::InfoHash) -> Option<TorrentId> {
         let mut seats = self.torrents.iter();
-        seats.find(|(_, seat)| seat.torrent.metainfo.info_hash == info_hash).map(|(id, _)| id)
+        seats
+            .find(|(_, seat)| seat.torrent.metainfo.info_hash == info_hash)
+            .map(|(id, _)| id)
     }
 }
 
@@ -385,9 +430,9 @@ fn ban_key(ip: IpAddr) -> IpAddr {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),
-            None => {
-                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & 0xffff_ffff_ffff_ffff << 64))
-            }
+            None => IpAddr::V6(Ipv6Addr::from_bits(
+                v6.to_bits() & 0xffff_ffff_ffff_ffff << 64,
+            )),
         },
     }
 }

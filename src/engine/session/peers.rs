@@ -38,14 +38,29 @@ impl Session {
         bytes: &[u8],
         start: usize,
     ) {
-        let Some(Conn { kind: Kind::Peer { torrent, inbox, peer }, .. }) = self.conns.get_mut(id)
+        let Some(Conn {
+            kind:
+                Kind::Peer {
+                    torrent,
+                    inbox,
+                    peer,
+                },
+            ..
+        }) = self.conns.get_mut(id)
         else {
             return;
         };
-        let Some(Seat { torrent, .. }) = self.torrents.get_mut(*torrent) else { return };
+        let Some(Seat { torrent, .. }) = self.torrents.get_mut(*torrent) else {
+            return;
+        };
         let bitfield_len = torrent.pieces.have().as_bytes().len();
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-        let cx = &mut Context { now, rng, out, orders };
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
         peer.heard = now;
         let was_interested = peer.interested_in_us;
         let mut at = start;
@@ -117,16 +132,24 @@ impl Session {
                 Order::Ban(torrent, address, piece) => {
                     let host = ban_key(address.ip());
                     if self.banned.len() < BANS_MAX && self.banned.insert(host) {
-                        let event = Event::Banned { torrent, address, piece };
+                        let event = Event::Banned {
+                            torrent,
+                            address,
+                            piece,
+                        };
                         self.out.push_back(Output::Event(event));
                     }
                     let theirs = self.conns.iter();
                     let theirs: Vec<ConnId> = theirs
-                        .filter(|(_, conn)| matches!(conn.kind, Kind::Peer { .. } | Kind::Greeting(_)))
+                        .filter(|(_, conn)| {
+                            matches!(conn.kind, Kind::Peer { .. } | Kind::Greeting(_))
+                        })
                         .filter(|(_, conn)| ban_key(conn.address.ip()) == host)
                         .map(|(id, _)| id)
                         .collect();
-                    theirs.into_iter().for_each(|id| self.close(now, id, "banned"));
+                    theirs
+                        .into_iter()
+                        .for_each(|id| self.close(now, id, "banned"));
                     for (_, seat) in self.torrents.iter_mut() {
                         seat.torrent.swarm.forget_host(address.ip());
                     }
@@ -139,7 +162,10 @@ impl Session {
 
     /// Tells the world of bytes to send, once until they are all gone.
     pub(super) fn flush(&mut self, id: ConnId) {
-        if let Some(Conn { kind: Kind::Peer { peer, .. }, .. }) = self.conns.get_mut(id)
+        if let Some(Conn {
+            kind: Kind::Peer { peer, .. },
+            ..
+        }) = self.conns.get_mut(id)
             && !peer.announced
             && !peer.outbox.is_empty()
         {
@@ -155,14 +181,30 @@ impl Session {
         id: TorrentId,
         mut each: impl FnMut(&mut Context<'_>, ConnId, &mut Torrent, &mut Peer),
     ) {
-        let Some(seat) = self.torrents.get_mut(id) else { return };
+        let Some(seat) = self.torrents.get_mut(id) else {
+            return;
+        };
         let torrent = &mut seat.torrent;
         let members = std::mem::take(&mut torrent.members);
         for member in &members {
-            let Some(conn) = self.conns.get_mut(*member) else { continue };
-            let Kind::Peer { peer, .. } = &mut conn.kind else { continue };
+            let Some(conn) = self.conns.get_mut(*member) else {
+                continue;
+            };
+            let Kind::Peer { peer, .. } = &mut conn.kind else {
+                continue;
+            };
             let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-            each(&mut Context { now, rng, out, orders }, *member, torrent, peer);
+            each(
+                &mut Context {
+                    now,
+                    rng,
+                    out,
+                    orders,
+                },
+                *member,
+                torrent,
+                peer,
+            );
             if !peer.announced && !peer.outbox.is_empty() {
                 peer.announced = true;
                 self.out.push_back(Output::Transmit { conn: *member });
@@ -173,7 +215,13 @@ impl Session {
 
     /// A free upload slot is given at once: the next round may be ten seconds away.
     fn give_free_slot(&mut self, now: Instant, id: ConnId) {
-        let Some(Conn { kind: Kind::Peer { torrent, .. }, .. }) = self.conns.get(id) else { return };
+        let Some(Conn {
+            kind: Kind::Peer { torrent, .. },
+            ..
+        }) = self.conns.get(id)
+        else {
+            return;
+        };
         let torrent = *torrent;
         let mut taken = 0;
         self.for_members(now, torrent, |_, _, _, peer| {
@@ -205,7 +253,9 @@ impl Session {
                 seeds.push(member);
             }
         });
-        seeds.into_iter().for_each(|seed| self.close(now, seed, "both have everything"));
+        seeds
+            .into_iter()
+            .for_each(|seed| self.close(now, seed, "both have everything"));
         if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
             && torrent.was_fetched()
         {
@@ -223,7 +273,9 @@ impl Session {
                 promised.push(member);
             }
         });
-        promised.into_iter().for_each(|member| self.close(now, member, "disk.changed"));
+        promised
+            .into_iter()
+            .for_each(|member| self.close(now, member, "disk.changed"));
     }
 }
 
@@ -244,16 +296,19 @@ fn joined(
         Ok(None) => return Ok(()),
         Err(error) => return Err(blame_wire(error)),
     };
-    torrent.handle_block(cx, id, peer, block, || {
-        BlockData::Joined { buffer: std::mem::take(whole), range: data }
+    torrent.handle_block(cx, id, peer, block, || BlockData::Joined {
+        buffer: std::mem::take(whole),
+        range: data,
     })
 }
 
 fn piece_of(message: Message<'_>) -> Option<Block> {
     match message {
-        Message::Piece { piece, begin, data } => {
-            Some(Block { piece, begin, len: data.len() as u32 })
-        }
+        Message::Piece { piece, begin, data } => Some(Block {
+            piece,
+            begin,
+            len: data.len() as u32,
+        }),
         _ => None,
     }
 }

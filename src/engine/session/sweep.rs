@@ -24,7 +24,12 @@ impl Session {
         for (id, seat) in self.torrents.iter_mut() {
             if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
-                seat.torrent.handle_timeout(&mut Context { now, rng, out, orders });
+                seat.torrent.handle_timeout(&mut Context {
+                    now,
+                    rng,
+                    out,
+                    orders,
+                });
                 orders.push_back(crate::engine::torrent::Order::Refill(id));
             }
         }
@@ -54,12 +59,17 @@ impl Session {
                 Kind::Tracker { .. } => {}
             }
         }
-        past.into_iter().for_each(|(id, why)| self.close(now, id, why));
+        past.into_iter()
+            .for_each(|(id, why)| self.close(now, id, why));
         self.close_useless(now);
         for id in self.torrent_ids() {
             self.for_members(now, id, |cx, id, torrent, peer| {
                 peer.outbox.rest_until(now);
-                if peer.pipeline.deadline().is_some_and(|deadline| deadline <= now) {
+                if peer
+                    .pipeline
+                    .deadline()
+                    .is_some_and(|deadline| deadline <= now)
+                {
                     torrent.snub(cx, id, peer);
                 }
                 if now - peer.spoke >= limits::KEEP_ALIVE {
@@ -71,7 +81,10 @@ impl Session {
         }
         self.dial(now);
         self.look_for_more(now);
-        busy |= self.conns.iter().any(|(_, conn)| matches!(conn.kind, Kind::Dialling { .. }));
+        busy |= self
+            .conns
+            .iter()
+            .any(|(_, conn)| matches!(conn.kind, Kind::Dialling { .. }));
         self.set_next_sweep(now, busy);
     }
 
@@ -82,7 +95,11 @@ impl Session {
         }
         let mut next = (self.peers() > 0).then_some(now + limits::SWEEP_IDLE);
         if self.peers() < self.settings.max_peers {
-            for (_, seat) in self.torrents.iter().filter(|(_, seat)| seat.torrent.wants_peers()) {
+            for (_, seat) in self
+                .torrents
+                .iter()
+                .filter(|(_, seat)| seat.torrent.wants_peers())
+            {
                 let dial = seat.torrent.swarm.next_dial();
                 next = earliest(next, dial.map(|at| at.max(now + limits::SWEEP)));
             }
@@ -99,7 +116,9 @@ impl Session {
             return;
         }
         for id in self.torrent_ids() {
-            let Some(seat) = self.torrents.get(id) else { continue };
+            let Some(seat) = self.torrents.get(id) else {
+                continue;
+            };
             if !seat.torrent.is_fetching() || !seat.torrent.swarm.has_untried() {
                 continue;
             }
@@ -128,12 +147,18 @@ impl Session {
     fn choke_round(&mut self, now: Instant) {
         for id in self.torrent_ids() {
             let mut peers = Vec::new();
-            self.for_members(now, id, |_, conn, _, peer| peers.push(candidate(now, conn, peer)));
-            let Some(seat) = self.torrents.get_mut(id) else { continue };
+            self.for_members(now, id, |_, conn, _, peer| {
+                peers.push(candidate(now, conn, peer))
+            });
+            let Some(seat) = self.torrents.get_mut(id) else {
+                continue;
+            };
             let torrent = &mut seat.torrent;
             let seeding = !torrent.is_fetching();
             let quota = u64::from(torrent.geometry().piece_length()) * QUOTA_PIECES;
-            let unchoked = torrent.choker.round(now, &mut self.rng, seeding, quota, &peers);
+            let unchoked = torrent
+                .choker
+                .round(now, &mut self.rng, seeding, quota, &peers);
             self.for_members(now, id, |cx, conn, torrent, peer| {
                 torrent.set_choked(cx, peer, !unchoked.contains(&conn));
             });

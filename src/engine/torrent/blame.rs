@@ -55,7 +55,9 @@ impl Blame {
 
     /// A piece passed its hash: true if its digests should be asked for, to compare.
     pub fn handle_success(&mut self, piece: Piece) -> bool {
-        let Some(failed) = self.failed.get_mut(&piece) else { return false };
+        let Some(failed) = self.failed.get_mut(&piece) else {
+            return false;
+        };
         failed.waiting = None;
         let compare = !failed.attempts.is_empty();
         if !compare {
@@ -88,7 +90,9 @@ impl Blame {
             && let Some(each) = failed.waiting.take()
             && failed.attempts.len() < ATTEMPTS_KEPT
         {
-            failed.attempts.push(digests.iter().copied().zip(each).collect());
+            failed
+                .attempts
+                .push(digests.iter().copied().zip(each).collect());
         }
         Vec::new()
     }
@@ -136,7 +140,10 @@ mod tests {
         assert!(blame.is_suspect(Piece(7)));
         assert!(blame.handle_success(Piece(7)));
         let good = [[0; 20], [1; 20], [2; 20], [3; 20]];
-        assert_eq!(blame.handle_digests(Piece(7), &good, true), [peer(2), peer(3)]);
+        assert_eq!(
+            blame.handle_digests(Piece(7), &good, true),
+            [peer(2), peer(3)]
+        );
         assert!(!blame.is_suspect(Piece(7)));
     }
 
@@ -149,6 +156,9 @@ mod tests {
             assert_eq!(blame.rests_until(now, Piece(0)), None);
         }
         blame.handle_failure(Piece(0), &[peer(1)], vec![]);
-        assert_eq!(blame.rests_until(now, Piece(0)), Some(now + limits::PIECE_REST));
+        assert_eq!(
+            blame.rests_until(now, Piece(0)),
+            Some(now + limits::PIECE_REST)
+        );
     }
 }

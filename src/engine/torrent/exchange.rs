@@ -100,17 +100,29 @@ impl Torrent {
             self.flow.wasted += bytes;
             peer.unrequested += bytes;
             let too_much = peer.unrequested > limits::UNREQUESTED_MAX;
-            return if too_much { Err("peer.unrequested") } else { Ok(()) };
+            return if too_much {
+                Err("peer.unrequested")
+            } else {
+                Ok(())
+            };
         }
         peer.of_use = cx.now;
         peer.downloaded += bytes;
         peer.down.add(cx.now, bytes);
-        match self.pieces.take(block, peer.address, arrival == Arrival::Asked) {
+        match self
+            .pieces
+            .take(block, peer.address, arrival == Arrival::Asked)
+        {
             Taken::Wanted { elsewhere } => {
-                let op = DiskOp::Write { torrent: self.id, block, data: data() };
+                let op = DiskOp::Write {
+                    torrent: self.id,
+                    block,
+                    data: data(),
+                };
                 cx.out.push_back(Output::Disk(op));
                 if elsewhere > 0 {
-                    cx.orders.push_back(Order::CancelElsewhere(self.id, block, conn));
+                    cx.orders
+                        .push_back(Order::CancelElsewhere(self.id, block, conn));
                 }
             }
             Taken::Duplicate => self.flow.wasted += bytes,
@@ -122,7 +134,9 @@ impl Torrent {
     /// Turns waiting requests into data while the outbox has room.
     pub fn serve(&self, peer: &mut Peer) {
         while peer.outbox.has_room() {
-            let Some(block) = peer.upload.pop() else { return };
+            let Some(block) = peer.upload.pop() else {
+                return;
+            };
             if self.pieces.have().has(block.piece) {
                 peer.outbox.push_block(block);
             }
@@ -137,7 +151,11 @@ impl Torrent {
         peer.choked = choked;
         peer.turned = cx.now;
         peer.given = 0;
-        let message = if choked { Message::Choke } else { Message::Unchoke };
+        let message = if choked {
+            Message::Choke
+        } else {
+            Message::Unchoke
+        };
         peer.send(cx.now, message);
         if choked {
             let fast = peer.fast();
@@ -186,7 +204,8 @@ impl Torrent {
         if !peer.fast() {
             self.withdraw(peer);
         }
-        self.pieces.disown(conn, Some(cx.now + limits::KEPT_FOR_CHOKER));
+        self.pieces
+            .disown(conn, Some(cx.now + limits::KEPT_FOR_CHOKER));
     }
 
     fn handle_reject(&mut self, cx: &mut Context<'_>, peer: &mut Peer, block: Block) {
@@ -233,13 +252,17 @@ impl Torrent {
         if !self.geometry().has_piece(piece) {
             return Err("peer.range: have");
         }
-        let Availability::Some(bits) = &mut peer.has else { return Ok(()) };
+        let Availability::Some(bits) = &mut peer.has else {
+            return Ok(());
+        };
         if !bits.insert(piece) {
             return Ok(());
         }
         if bits.is_full() {
             let bits = bits.clone();
-            bits.iter().filter(|p| *p != piece).for_each(|p| self.picker.remove_copy(p));
+            bits.iter()
+                .filter(|p| *p != piece)
+                .for_each(|p| self.picker.remove_copy(p));
             peer.has = Availability::All;
             self.picker.add_seed();
             self.seeds += 1;
@@ -291,16 +314,19 @@ impl Torrent {
         let interested = self.is_fetching() && peer.useful > 0;
         if interested != peer.interested {
             peer.interested = interested;
-            let message =
-                if interested { Message::Interested } else { Message::NotInterested };
+            let message = if interested {
+                Message::Interested
+            } else {
+                Message::NotInterested
+            };
             peer.send(cx.now, message);
         }
     }
 
     fn asked_at(&self, peer: &Peer, block: Block) -> Option<Block> {
-        peer.pipeline.blocks().find(|asked| {
-            asked.piece == block.piece && asked.begin == block.begin
-        })
+        peer.pipeline
+            .blocks()
+            .find(|asked| asked.piece == block.piece && asked.begin == block.begin)
     }
 }
 

@@ -46,12 +46,14 @@ impl Torrent {
     fn ask_own(&mut self, cx: &Context<'_>, conn: ConnId, peer: &mut Peer, room: &mut usize) {
         let own = |owner| matches!(owner, Owner::Peer(o) | Owner::Kept(o, _) if o == conn);
         while *room > 0 {
-            let mut begun = self.pieces.begun();
-            let next = begun.find(|(piece, begun)| {
-                begun.free() > 0 && own(begun.owner()) && peer.may_ask(*piece)
-            });
-            let Some((piece, begun)) = next else { return };
-            if begun.owner() != Owner::Peer(conn) {
+            let Some(piece) = self.unfinished(peer, own) else {
+                return;
+            };
+            if self
+                .pieces
+                .get(piece)
+                .is_some_and(|begun| begun.owner() != Owner::Peer(conn))
+            {
                 self.pieces.adopt(cx.now, piece, conn);
             }
             self.ask(cx, peer, piece, room);
@@ -65,14 +67,19 @@ impl Torrent {
             Owner::Peer(_) => false,
         };
         while *room > 0 {
-            let mut begun = self.pieces.begun();
-            let next = begun.find(|(piece, begun)| {
-                begun.free() > 0 && orphan(begun.owner()) && peer.may_ask(*piece)
-            });
-            let Some((piece, _)) = next else { return };
+            let Some(piece) = self.unfinished(peer, orphan) else {
+                return;
+            };
             self.pieces.adopt(cx.now, piece, conn);
             self.ask(cx, peer, piece, room);
         }
+    }
+
+    /// A begun piece with free blocks, of such an owner, that the peer may be asked for.
+    fn unfinished(&self, peer: &Peer, owner: impl Fn(Owner) -> bool) -> Option<Piece> {
+        let mut begun = self.pieces.begun().filter(|(_, begun)| begun.free() > 0);
+        let found = begun.find(|(piece, begun)| owner(begun.owner()) && peer.may_ask(*piece));
+        found.map(|(piece, _)| piece)
     }
 
     fn begin_new(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer, room: &mut usize) {
@@ -82,12 +89,15 @@ impl Torrent {
                 Availability::Some(bits) => Some(bits),
                 Availability::All => None,
             };
-            let Some(piece) = self.picker.pick(random, cx.rng, bits, |piece| peer.may_ask(piece))
+            let Some(piece) = self
+                .picker
+                .pick(random, cx.rng, bits, |piece| peer.may_ask(piece))
             else {
                 return;
             };
             self.picker.close(piece);
-            self.pieces.begin(cx.now, piece, conn, self.blame.is_suspect(piece));
+            self.pieces
+                .begin(cx.now, piece, conn, self.blame.is_suspect(piece));
             self.ask(cx, peer, piece, room);
         }
     }

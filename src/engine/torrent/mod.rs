@@ -176,7 +176,10 @@ impl Torrent {
     pub fn handle_check_ended(&mut self, cx: &mut Context<'_>, error: Option<DiskError>) {
         self.checking = None;
         let have = self.pieces.have().count();
-        cx.out.push_back(Output::Event(Event::Checked { torrent: self.id, have }));
+        cx.out.push_back(Output::Event(Event::Checked {
+            torrent: self.id,
+            have,
+        }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
                 if !self.pieces.have().has(piece) {
@@ -188,7 +191,8 @@ impl Torrent {
             self.handle_disk_trouble(cx, error);
         }
         if self.is_complete() {
-            cx.out.push_back(Output::Event(Event::Complete { torrent: self.id }));
+            cx.out
+                .push_back(Output::Event(Event::Complete { torrent: self.id }));
         }
     }
 
@@ -220,7 +224,8 @@ impl Torrent {
     pub fn handle_wrote(&mut self, cx: &mut Context<'_>, block: Block) {
         self.pieces.written(block);
         if self.disk.take().is_some() {
-            cx.out.push_back(Output::Event(Event::DiskRecovered { torrent: self.id }));
+            cx.out
+                .push_back(Output::Event(Event::DiskRecovered { torrent: self.id }));
             cx.orders.push_back(Order::Refill(self.id));
         }
     }
@@ -234,30 +239,50 @@ impl Torrent {
 
     /// A piece was hashed.
     pub fn handle_verified(&mut self, cx: &mut Context<'_>, piece: Piece, good: bool) {
-        let begun = if good { self.pieces.complete(piece) } else { self.pieces.forget(piece) };
+        let begun = if good {
+            self.pieces.complete(piece)
+        } else {
+            self.pieces.forget(piece)
+        };
         let Some(begun) = begun else { return };
         if good {
             self.fetched = true;
-            cx.out.push_back(Output::Event(Event::PieceDone { torrent: self.id, piece }));
+            cx.out.push_back(Output::Event(Event::PieceDone {
+                torrent: self.id,
+                piece,
+            }));
             cx.orders.push_back(Order::Have(self.id, piece));
             if self.blame.handle_success(piece) {
-                cx.out.push_back(Output::Disk(DiskOp::Digest { torrent: self.id, piece }));
+                cx.out.push_back(Output::Disk(DiskOp::Digest {
+                    torrent: self.id,
+                    piece,
+                }));
             }
             if self.is_complete() {
-                cx.out.push_back(Output::Event(Event::Complete { torrent: self.id }));
+                cx.out
+                    .push_back(Output::Event(Event::Complete { torrent: self.id }));
                 cx.orders.push_back(Order::Complete(self.id));
             }
             return;
         }
         self.flow.wasted += u64::from(self.geometry().piece_len(piece));
-        cx.out.push_back(Output::Event(Event::PieceFailed { torrent: self.id, piece }));
-        match self.blame.handle_failure(piece, begun.givers(), begun.giver_of_each()) {
+        cx.out.push_back(Output::Event(Event::PieceFailed {
+            torrent: self.id,
+            piece,
+        }));
+        match self
+            .blame
+            .handle_failure(piece, begun.givers(), begun.giver_of_each())
+        {
             Verdict::Guilty(address) => {
                 cx.orders.push_back(Order::Ban(self.id, address, piece));
                 self.reopen(cx, piece);
             }
             Verdict::Unclear => {
-                cx.out.push_back(Output::Disk(DiskOp::Digest { torrent: self.id, piece }));
+                cx.out.push_back(Output::Disk(DiskOp::Digest {
+                    torrent: self.id,
+                    piece,
+                }));
             }
         }
     }
@@ -280,21 +305,38 @@ impl Torrent {
         }
         cx.orders.push_back(Order::Lost(self.id, piece));
         let message = error.message.clone();
-        cx.out.push_back(Output::Event(Event::Warning { kind: "disk.changed", message }));
+        cx.out.push_back(Output::Event(Event::Warning {
+            kind: "disk.changed",
+            message,
+        }));
         if self.aim == Aim::Download {
-            cx.out.push_back(Output::Disk(DiskOp::Forget { torrent: self.id, piece }));
+            cx.out.push_back(Output::Disk(DiskOp::Forget {
+                torrent: self.id,
+                piece,
+            }));
             self.reopen(cx, piece);
         }
     }
 
     /// The disk failed: nothing is asked for until it is tried again.
     pub fn handle_disk_trouble(&mut self, cx: &mut Context<'_>, error: DiskError) {
-        if self.disk.as_ref().is_none_or(|known| known.error.kind != error.kind) {
-            let event = Event::DiskTrouble { torrent: self.id, error: error.clone() };
+        if self
+            .disk
+            .as_ref()
+            .is_none_or(|known| known.error.kind != error.kind)
+        {
+            let event = Event::DiskTrouble {
+                torrent: self.id,
+                error: error.clone(),
+            };
             cx.out.push_back(Output::Event(event));
         }
         let retry_at = cx.now + limits::DISK_RETRY;
-        self.disk = Some(DiskTrouble { error, retry_at, trying: false });
+        self.disk = Some(DiskTrouble {
+            error,
+            retry_at,
+            trying: false,
+        });
     }
 
     /// Pieces that have rested are up for picking again, a disk that failed is tried again.
