@@ -119,6 +119,16 @@ pub(super) fn meta(
     files: &[(&str, u64, FileKind)],
     content: &[u8],
 ) -> Arc<Metainfo> {
+    let hashes = content.chunks(piece_length as usize).flat_map(sha1);
+    meta_of(piece_length, files, &hashes.collect::<Vec<_>>())
+}
+
+/// As [`meta`], with these hashes, 20 bytes a piece.
+pub(super) fn meta_of(
+    piece_length: u32,
+    files: &[(&str, u64, FileKind)],
+    hashes: &[u8],
+) -> Arc<Metainfo> {
     let mut info = Vec::from(*b"d");
     if let &[(path, length, FileKind::Regular)] = files {
         info.extend(format!("6:lengthi{length}e4:name{}:{path}", path.len()).bytes());
@@ -126,8 +136,6 @@ pub(super) fn meta(
         let lists = files.iter().map(file);
         info.extend(format!("5:filesl{}e4:name1:t", lists.collect::<String>()).bytes());
     }
-    let hashes = content.chunks(piece_length as usize).flat_map(sha1);
-    let hashes: Vec<u8> = hashes.collect();
     info.extend(format!("12:piece lengthi{piece_length}e6:pieces{}:", hashes.len()).bytes());
     info.extend(hashes);
     info.push(b'e');

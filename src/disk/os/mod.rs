@@ -346,3 +346,6 @@ fn reserve(fd: &OwnedFd, full: bool, length: u64) -> Result<(), Errno> {
 
 /// Existing, directory gone, made by another, out of descriptors, and once more.
 const OPEN_TRIES: u32 = 5;
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,12 @@ impl Tree {
         Ok(())
     }
 
+    /// Believes from now on that the root was on another file system.
+    #[cfg(test)]
+    pub(super) fn move_away(&mut self) {
+        self.device = self.device.wrapping_add(1);
+    }
+
     fn may_make(&self, parent: &OwnedFd, directory: &str) -> Result<(), DiskError> {
         if self.place.read_only {
             return Ok(());

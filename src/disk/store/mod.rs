@@ -70,7 +70,7 @@ pub struct Disk<F> {
 struct Torrent {
     meta: Arc<Metainfo>,
     padded: bool,
-    /// Whether nothing was asked since the files were looked at.
+    /// Whether nothing was checked or written since the files were looked at.
     fresh: bool,
     running: BTreeMap<Piece, Running>,
 }
@@ -218,6 +218,7 @@ impl<F: Files> Disk<F> {
             let error = error::unknown("a torrent");
             return done.push_back(answer(torrent, block, data, Err(error)));
         };
+        known.fresh = false;
         let geometry = known.meta.geometry;
         let fits = bytes(&data, received).is_some_and(|bytes| bytes.len() == block.len as usize);
         let Some(index) = geometry.block_index(block).filter(|_| fits) else {
