@@ -1,0 +1,351 @@
+//! Files of the operating system: few descriptors, no symlink ever followed, nothing written outside.
+
+mod tree;
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{self, FallocateFlags, FileType, OFlags, SeekFrom};
+use rustix::io::{self, Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
+
+use crate::disk::error::{refused, system, unknown};
+use crate::disk::files::{Allocate, FileId, Files, Place};
+use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
+use crate::wire::metainfo::{FileKind, Metainfo};
+use tree::{Descent, Seen, Tree, below, descend, not_regular, open_at};
+
+/// Files below an output directory a torrent, of which only the last used are open.
+///
+/// Every path is walked from the output directory, one element at a time, with `O_NOFOLLOW`. The output
+/// directory itself is opened by its name at each walk and must lie on the file system that it was on at
+/// first: what is written never lands in the mount point of a disk that has gone.
+pub struct OsFiles {
+    torrents: BTreeMap<TorrentId, Tree>,
+    open: BTreeMap<FileId, Open>,
+    open_max: usize,
+    /// Counts uses, for finding the file that was not used for longest.
+    uses: u64,
+    directory: Option<Directory>,
+}
+
+struct Open {
+    fd: OwnedFd,
+    writable: bool,
+    used: u64,
+}
+
+/// The directory that was used last: files of one directory come one after the other.
+struct Directory {
+    torrent: TorrentId,
+    path: String,
+    fd: OwnedFd,
+}
+
+impl Default for OsFiles {
+    /// With a quarter of the descriptors that the process may have, 8 to 128.
+    fn default() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::new((limit / 4).clamp(8, 128) as usize)
+    }
+}
+
+impl OsFiles {
+    /// Keeps at most `open_max` files open, and one directory.
+    pub fn new(open_max: usize) -> Self {
+        Self {
+            torrents: BTreeMap::new(),
+            open: BTreeMap::new(),
+            open_max: open_max.max(1),
+            uses: 0,
+            directory: None,
+        }
+    }
+
+    /// The descriptor of `file`, opened if need be; `None` if it is only to be read and isn't there.
+    fn open(&mut self, file: FileId, write: bool) -> Result<Option<BorrowedFd<'_>>, DiskError> {
+        self.uses += 1;
+        let cached = self.open.get(&file);
+        if !cached.is_some_and(|open| open.writable || !write) {
+            if !write && self.seen(file) == Seen::Missing {
+                return Ok(None);
+            }
+            self.open.remove(&file);
+            while self.open.len() >= self.open_max {
+                self.close_oldest();
+            }
+            let Some(fd) = self.open_anew(file, write)? else {
+                self.see(file, Seen::Missing);
+                return Ok(None);
+            };
+            if self.seen(file) == Seen::Missing {
+                self.see(file, Seen::There);
+            }
+            let open = Open {
+                fd,
+                writable: write,
+                used: 0,
+            };
+            self.open.insert(file, open);
+        }
+        let uses = self.uses;
+        Ok(self.open.get_mut(&file).map(|open| {
+            open.used = uses;
+            open.fd.as_fd()
+        }))
+    }
+
+    /// Opens `file`, and makes room or walks its path again where that helps.
+    fn open_anew(&mut self, file: FileId, write: bool) -> Result<Option<OwnedFd>, DiskError> {
+        let tree = self.tree(file.torrent)?;
+        let meta = Arc::clone(&tree.meta);
+        let (place, full) = (tree.path(file), tree.place.allocate == Allocate::Full);
+        if write && tree.place.read_only {
+            return Err(system("write", &place, Errno::ROFS));
+        }
+        let entry = &meta.files[file.file as usize];
+        let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        let mut new = self.seen(file) == Seen::Missing;
+        // Each turn but the last changes something that stood in the way.
+        for _ in 0..OPEN_TRIES {
+            let cached = self
+                .directory
+                .as_ref()
+                .is_some_and(|cached| cached.torrent == file.torrent && cached.path == directory);
+            let opened = match self.enter(file.torrent, directory, write) {
+                Ok(Some(parent)) if write && new => {
+                    open_at(parent, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+                }
+                Ok(Some(parent)) if write => open_at(parent, name, OFlags::RDWR),
+                Ok(Some(parent)) => open_at(parent, name, OFlags::RDONLY),
+                Ok(None) => return Ok(None),
+                Err(errno) => Err(errno),
+            };
+            match opened {
+                Ok(fd) if write && new => {
+                    reserve(&fd, full, entry.length).map_err(|e| system("allocate", &place, e))?;
+                    return Ok(Some(fd));
+                }
+                Ok(fd) => return regular(fd, &place).map(Some),
+                Err(Errno::EXIST) => new = false,
+                // The cached directory itself may have been removed.
+                Err(Errno::NOENT) if cached => self.directory = None,
+                Err(Errno::NOENT) if !write => return Ok(None),
+                Err(Errno::NOENT) => new = true,
+                Err(Errno::MFILE | Errno::NFILE) if !self.open.is_empty() => {
+                    let keep = self.open.len() / 2;
+                    while self.open.len() > keep {
+                        self.close_oldest();
+                    }
+                }
+                Err(errno) => return Err(self.failed("open", file, errno)),
+            }
+        }
+        Err(system("open", &place, Errno::AGAIN))
+    }
+
+    /// Makes the directory `path` of a torrent the current one; `None` if it isn't there and not to be made.
+    fn enter(
+        &mut self,
+        torrent: TorrentId,
+        path: &str,
+        make: bool,
+    ) -> Result<Option<&OwnedFd>, Errno> {
+        let tree = self.torrents.get(&torrent).ok_or(Errno::NODEV)?;
+        let above = self.directory.take_if(|last| last.torrent == torrent);
+        let walked = match above {
+            Some(here) if here.path == path => Ok(Descent::Found(here.fd)),
+            Some(above) if below(path, &above.path).is_some() => {
+                let rest = below(path, &above.path).unwrap_or(path);
+                descend(above.fd, rest, make)
+            }
+            Some(_) | None => tree.root().and_then(|root| descend(root, path, make)),
+        };
+        let Descent::Found(fd) = walked? else {
+            return Ok(None);
+        };
+        let path = String::from(path);
+        let here = self.directory.insert(Directory { torrent, path, fd });
+        Ok(Some(&here.fd))
+    }
+
+    /// The error of a system call on `file`; one that may mean that the disk is gone asks the root.
+    fn failed(&mut self, verb: &str, file: FileId, errno: Errno) -> DiskError {
+        let Some(tree) = self.torrents.get(&file.torrent) else {
+            return system(verb, Path::new(""), errno);
+        };
+        let error = system(verb, &tree.path(file), errno);
+        match error.kind {
+            DiskErrorKind::Io | DiskErrorKind::Gone | DiskErrorKind::Changed => {
+                let root = tree.root().err();
+                let error = root.map_or(error, |errno| system("use", &tree.place.root, errno));
+                self.close_all(file.torrent);
+                error
+            }
+            DiskErrorKind::Full
+            | DiskErrorKind::Denied
+            | DiskErrorKind::NotRegular
+            | DiskErrorKind::Longer
+            | DiskErrorKind::TooBig => error,
+        }
+    }
+
+    fn close_oldest(&mut self) {
+        let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
+        if let Some(file) = oldest.map(|(file, _)| *file) {
+            self.open.remove(&file);
+        }
+    }
+
+    fn close_all(&mut self, torrent: TorrentId) {
+        self.open.retain(|file, _| file.torrent != torrent);
+        self.directory.take_if(|last| last.torrent == torrent);
+    }
+
+    fn tree(&self, torrent: TorrentId) -> Result<&Tree, DiskError> {
+        let tree = self.torrents.get(&torrent);
+        tree.ok_or_else(|| unknown("a torrent"))
+    }
+
+    fn seen(&self, file: FileId) -> Seen {
+        let tree = self.torrents.get(&file.torrent);
+        let seen = tree.and_then(|tree| tree.files.get(file.file as usize));
+        seen.copied().unwrap_or(Seen::Missing)
+    }
+
+    fn see(&mut self, file: FileId, seen: Seen) {
+        let tree = self.torrents.get_mut(&file.torrent);
+        if let Some(slot) = tree.and_then(|tree| tree.files.get_mut(file.file as usize)) {
+            *slot = seen;
+        }
+    }
+}
+
+impl Files for OsFiles {
+    fn add(
+        &mut self,
+        torrent: TorrentId,
+        meta: &Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), DiskError> {
+        let tree = Tree::find(meta, place)?;
+        self.close_all(torrent);
+        self.torrents.insert(torrent, tree);
+        Ok(())
+    }
+
+    fn remove(&mut self, torrent: TorrentId) {
+        self.close_all(torrent);
+        self.torrents.remove(&torrent);
+    }
+
+    fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
+        self.close_all(torrent);
+        match self.torrents.get_mut(&torrent) {
+            Some(tree) => tree.survey(),
+            None => self.tree(torrent).map(|_| ()),
+        }
+    }
+
+    fn write_at(
+        &mut self,
+        file: FileId,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> Result<usize, DiskError> {
+        let Some(fd) = self.open(file, true)? else {
+            return Ok(0);
+        };
+        let result = retry_on_intr(|| io::pwritev(fd, parts, offset));
+        result.map_err(|errno| self.failed("write", file, errno))
+    }
+
+    fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError> {
+        let Some(fd) = self.open(file, false)? else {
+            return Ok(0);
+        };
+        let result = retry_on_intr(|| io::pread(fd, &mut *out, offset));
+        result.map_err(|errno| self.failed("read", file, errno))
+    }
+
+    fn len(&mut self, file: FileId) -> Result<u64, DiskError> {
+        let Some(fd) = self.open(file, false)? else {
+            return Ok(0);
+        };
+        let result = fs::fstat(fd);
+        let stat = result.map_err(|errno| self.failed("look at", file, errno))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool {
+        let Ok(Some(fd)) = self.open(file, false) else {
+            return false;
+        };
+        match fs::seek(fd, SeekFrom::Data(offset)) {
+            Ok(data) => data >= offset.saturating_add(len),
+            Err(errno) => errno == Errno::NXIO,
+        }
+    }
+
+    fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
+        let meta = Arc::clone(&self.tree(torrent)?.meta);
+        let force = self.tree(torrent)?.place.force;
+        for (entry, index) in meta.files.iter().zip(0u32..) {
+            let file = FileId {
+                torrent,
+                file: index,
+            };
+            let seen = self.seen(file);
+            let make = entry.length == 0 && seen == Seen::Missing;
+            let cut = force && seen == Seen::Long;
+            if entry.kind != FileKind::Regular || !(make || cut) {
+                continue;
+            }
+            let Some(fd) = self.open(file, true)? else {
+                continue;
+            };
+            if cut {
+                let result = fs::ftruncate(fd, entry.length);
+                result.map_err(|errno| self.failed("cut", file, errno))?;
+                self.see(file, Seen::There);
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, file: FileId) -> DiskError {
+        self.open.remove(&file);
+        let tree = self.torrents.get(&file.torrent);
+        let path = tree.map(|tree| tree.path(file)).unwrap_or_default();
+        let why = "bytes that were verified are there no longer";
+        refused(DiskErrorKind::Changed, "read", &path, why)
+    }
+}
+
+fn regular(fd: OwnedFd, path: &Path) -> Result<OwnedFd, DiskError> {
+    let stat = fs::fstat(&fd).map_err(|errno| system("look at", path, errno))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(fd),
+        _ => Err(not_regular(path)),
+    }
+}
+
+/// Reserves a new file's blocks if that was asked for and the file system can.
+fn reserve(fd: &OwnedFd, full: bool, length: u64) -> Result<(), Errno> {
+    if !full || length == 0 {
+        return Ok(());
+    }
+    match retry_on_intr(|| fs::fallocate(fd, FallocateFlags::empty(), 0, length)) {
+        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Existing, directory gone, made by another, out of descriptors, and once more.
+const OPEN_TRIES: u32 = 5;
+
+#[cfg(test)]
+mod tests;

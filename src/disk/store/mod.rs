@@ -1,0 +1,522 @@
+//! The store: carries out the engine's disk operations on the files of several torrents.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::base::ids::{Block, Piece};
+use crate::disk::content::{BLOCKS_MAX, Content};
+use crate::disk::error;
+use crate::disk::files::{Files, Place};
+use crate::disk::jobs::{Check, Digests};
+use crate::disk::verify::Running;
+use crate::engine::io::{BlockData, DiskDone, DiskError, DiskOp, TorrentId};
+use crate::wire::metainfo::{FileKind, Metainfo};
+
+/// What the reactor, or a simulated world, asks of a disk.
+pub trait Store {
+    /// Makes a torrent known and looks at what is there: the root must be (or be made) a directory that
+    /// can be written to; every target that exists must be a regular file no longer than the torrent says
+    /// (unless `place.force`), reached through no symlink. Files are made when they are first written.
+    /// On an error nothing is known, and it may be tried again.
+    fn add(
+        &mut self,
+        torrent: TorrentId,
+        meta: Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), DiskError>;
+
+    /// Forgets a torrent, its jobs and its files; what it was still asked is never answered.
+    fn remove(&mut self, torrent: TorrentId);
+
+    /// Takes all operations of one drain, in order, with the buffer that their ranges name; leaves `ops`
+    /// empty. Writes are carried out before it returns, the rest in slices by [`Store::work`].
+    fn handle(&mut self, ops: &mut Vec<DiskOp>, received: &[u8], done: &mut VecDeque<DiskDone>);
+
+    /// Goes on with checks, digests and late hashing for about `budget`; true if more is left.
+    fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool;
+
+    /// Reads a range within a verified piece, neighbouring blocks as one if wished; `out` is as long as
+    /// `block`. [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if part of it is gone.
+    fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError>;
+
+    /// For a torrent that is complete: makes its empty files, and cuts longer ones if that was allowed.
+    fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+}
+
+/// How much a call may do: bytes read and hashed. 2 MiB are about 2 ms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget(
+    /// Bytes; overrun by at most one read of 256 KiB.
+    pub usize,
+);
+
+/// A [`Store`] on files of any kind.
+#[derive(Default)]
+pub struct Disk<F> {
+    files: F,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    /// Writes that are gathered to go out together; empty between calls, kept for its capacity.
+    pending: Vec<Pending>,
+    behind: VecDeque<(TorrentId, Piece)>,
+    digests: VecDeque<Digests>,
+    checks: VecDeque<Check>,
+    /// What is read back goes through here; empty until the first job.
+    scratch: Vec<u8>,
+}
+
+struct Torrent {
+    meta: Arc<Metainfo>,
+    padded: bool,
+    /// Whether nothing was checked or written since the files were looked at.
+    fresh: bool,
+    running: BTreeMap<Piece, Running>,
+}
+
+struct Pending {
+    torrent: TorrentId,
+    block: Block,
+    index: u32,
+    offset: u64,
+    data: BlockData,
+}
+
+impl<F: Files> Disk<F> {
+    /// A store without torrents on `files`.
+    pub fn new(files: F) -> Self {
+        Self {
+            files,
+            torrents: BTreeMap::new(),
+            pending: Vec::new(),
+            behind: VecDeque::new(),
+            digests: VecDeque::new(),
+            checks: VecDeque::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The files below.
+    pub fn files(&self) -> &F {
+        &self.files
+    }
+
+    /// The files below, to make them misbehave in a simulated world.
+    pub fn files_mut(&mut self) -> &mut F {
+        &mut self.files
+    }
+}
+
+impl<F: Files> Store for Disk<F> {
+    fn add(
+        &mut self,
+        torrent: TorrentId,
+        meta: Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), DiskError> {
+        self.files.add(torrent, &meta, place)?;
+        let padded = meta.files.iter().any(|file| match file.kind {
+            FileKind::Regular => false,
+            FileKind::Pad | FileKind::Symlink => true,
+        });
+        let known = Torrent {
+            meta,
+            padded,
+            fresh: true,
+            running: BTreeMap::new(),
+        };
+        self.torrents.insert(torrent, known);
+        Ok(())
+    }
+
+    fn remove(&mut self, torrent: TorrentId) {
+        self.torrents.remove(&torrent);
+        self.behind.retain(|(of, _)| *of != torrent);
+        self.digests.retain(|job| job.torrent != torrent);
+        self.checks.retain(|job| job.torrent != torrent);
+        self.files.remove(torrent);
+    }
+
+    fn handle(&mut self, ops: &mut Vec<DiskOp>, received: &[u8], done: &mut VecDeque<DiskDone>) {
+        let mut late = LATE_AT_ONCE;
+        for op in ops.drain(..) {
+            match op {
+                DiskOp::Write {
+                    torrent,
+                    block,
+                    data,
+                } => self.claim(torrent, block, data, received, done),
+                DiskOp::Forget { torrent, piece } => {
+                    self.flush(received, &mut late, done);
+                    if let Some(torrent) = self.torrents.get_mut(&torrent) {
+                        torrent.running.remove(&piece);
+                    }
+                }
+                DiskOp::Digest { torrent, piece } => {
+                    self.flush(received, &mut late, done);
+                    self.begin_digest(torrent, piece, done);
+                }
+                DiskOp::Check { torrent } => {
+                    self.flush(received, &mut late, done);
+                    self.begin_check(torrent, done);
+                }
+            }
+        }
+        self.flush(received, &mut late, done);
+    }
+
+    fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool {
+        let mut budget = budget.0;
+        while budget > 0 {
+            if let Some(&(torrent, piece)) = self.behind.front() {
+                if !self.catch_up(torrent, piece, &mut budget, done) {
+                    self.behind.pop_front();
+                }
+            } else if !self.digests.is_empty() {
+                self.work_digest(&mut budget, done);
+            } else if !self.checks.is_empty() {
+                self.work_check(&mut budget, done);
+            } else {
+                return false;
+            }
+        }
+        !(self.behind.is_empty() && self.digests.is_empty() && self.checks.is_empty())
+    }
+
+    fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
+        let known = self.torrents.get(&torrent);
+        let meta = &known.ok_or_else(|| error::unknown("a torrent"))?.meta;
+        if !meta.geometry.contains(block) || out.len() != block.len as usize {
+            return Err(error::unknown("a block"));
+        }
+        let files = &mut self.files;
+        let mut content = Content {
+            files,
+            torrent,
+            meta,
+        };
+        content.read_exact(meta.geometry.offset(block), out)
+    }
+
+    fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
+        self.files.finish(torrent)
+    }
+}
+
+impl<F: Files> Disk<F> {
+    /// Takes a write among the pending ones, or answers at once what is no block or was written before.
+    fn claim(
+        &mut self,
+        torrent: TorrentId,
+        block: Block,
+        data: BlockData,
+        received: &[u8],
+        done: &mut VecDeque<DiskDone>,
+    ) {
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            let error = error::unknown("a torrent");
+            return done.push_back(answer(torrent, block, data, Err(error)));
+        };
+        known.fresh = false;
+        let geometry = known.meta.geometry;
+        let fits = bytes(&data, received).is_some_and(|bytes| bytes.len() == block.len as usize);
+        let Some(index) = geometry.block_index(block).filter(|_| fits) else {
+            let error = error::unknown("a block");
+            return done.push_back(answer(torrent, block, data, Err(error)));
+        };
+        let running = known.running.entry(block.piece).or_insert_with(|| {
+            Running::new(
+                geometry.piece_len(block.piece),
+                geometry.blocks(block.piece),
+            )
+        });
+        if !running.claim(index) {
+            // One writer a block: what was hashed is what is on the disk.
+            return done.push_back(answer(torrent, block, data, Ok(())));
+        }
+        self.pending.push(Pending {
+            torrent,
+            block,
+            index,
+            offset: geometry.offset(block),
+            data,
+        });
+    }
+
+    /// Writes what is pending, a run of neighbours at a time. `late` bytes may be read back on the way.
+    fn flush(&mut self, received: &[u8], late: &mut usize, done: &mut VecDeque<DiskDone>) {
+        let mut pending = mem::take(&mut self.pending);
+        let mut from = 0;
+        while from < pending.len() {
+            let to = run_end(&pending, from);
+            let run = &mut pending[from..to];
+            self.finish_digests(run, done);
+            self.write_run(run, received, done);
+            self.hash_late(run, late, done);
+            from = to;
+        }
+        pending.clear();
+        self.pending = pending;
+    }
+
+    /// Writes blocks that lie one behind the other, hashes what is in order, and answers each.
+    fn write_run(&mut self, run: &mut [Pending], received: &[u8], done: &mut VecDeque<DiskDone>) {
+        let torrent = run[0].torrent;
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            return;
+        };
+        let mut slices = [IoSlice::new(&[]); BLOCKS_MAX];
+        for (slice, pending) in slices.iter_mut().zip(run.iter()) {
+            *slice = IoSlice::new(bytes(&pending.data, received).unwrap_or(&[]));
+        }
+        let mut content = Content {
+            files: &mut self.files,
+            torrent,
+            meta: &known.meta,
+        };
+        let first = run[0].offset;
+        let (written, result) = content.write(first, &slices[..run.len()]);
+        for pending in run {
+            let Pending { block, offset, .. } = *pending;
+            let end = offset - first + u64::from(block.len);
+            let outcome = if end <= written {
+                Ok(())
+            } else {
+                result.clone()
+            };
+            if let Some(running) = known.running.get_mut(&block.piece) {
+                let padded = known.padded && content.has_padding(offset, u64::from(block.len));
+                match bytes(&pending.data, received) {
+                    Some(bytes) if outcome.is_ok() && !padded => running.feed(block, bytes),
+                    // What counts as padding is zeros, whatever was sent: it is read back as zeros.
+                    Some(_) if outcome.is_ok() => {}
+                    Some(_) | None => running.release(pending.index),
+                }
+            }
+            let data = mem::replace(&mut pending.data, BlockData::Received(0..0));
+            done.push_back(answer(torrent, block, data, outcome));
+        }
+    }
+
+    /// Hashes what a run has left behind, at once while `late` lasts, else as a job, and judges each of
+    /// its pieces that is through.
+    fn hash_late(&mut self, run: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
+        let torrent = run[0].torrent;
+        for (at, pending) in run.iter().enumerate() {
+            let piece = pending.block.piece;
+            if run
+                .get(at + 1)
+                .is_some_and(|next| next.block.piece == piece)
+            {
+                continue;
+            }
+            if !self.catch_up(torrent, piece, late, done) {
+                continue;
+            }
+            let known = self.torrents.get_mut(&torrent);
+            if let Some(running) = known.and_then(|known| known.running.get_mut(&piece))
+                && !mem::replace(&mut running.queued, true)
+            {
+                self.behind.push_back((torrent, piece));
+            }
+        }
+    }
+
+    /// Reads back and hashes what is written behind a gap that has closed, until `budget` is used up, and
+    /// judges the piece if it is through. True if there is more to read back.
+    fn catch_up(
+        &mut self,
+        torrent: TorrentId,
+        piece: Piece,
+        budget: &mut usize,
+        done: &mut VecDeque<DiskDone>,
+    ) -> bool {
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            return false;
+        };
+        let Some(running) = known.running.get_mut(&piece) else {
+            return false;
+        };
+        while running.is_behind() {
+            if *budget == 0 {
+                return true;
+            }
+            let scratch = scratch(&mut self.scratch);
+            let (begin, len) = running.behind();
+            let len = len.min(scratch.len() as u32);
+            let block = Block { piece, begin, len };
+            let out = &mut scratch[..len as usize];
+            let mut content = Content {
+                files: &mut self.files,
+                torrent,
+                meta: &known.meta,
+            };
+            match content.read_exact(known.meta.geometry.offset(block), out) {
+                Ok(()) => running.advance(out),
+                Err(error) => {
+                    running.spoil();
+                    done.push_back(DiskDone::ReadFailed {
+                        torrent,
+                        block,
+                        error,
+                    });
+                }
+            }
+            *budget = budget.saturating_sub(len as usize);
+        }
+        running.queued = false;
+        if running.is_over()
+            && let Some(running) = known.running.remove(&piece)
+        {
+            let good = running.judge(known.meta.hash(piece));
+            done.push_back(DiskDone::Verified {
+                torrent,
+                piece,
+                good,
+            });
+        }
+        false
+    }
+
+    fn begin_check(&mut self, torrent: TorrentId, done: &mut VecDeque<DiskDone>) {
+        self.checks.retain(|job| job.torrent != torrent);
+        let known = self.torrents.get_mut(&torrent);
+        let looked = match known.map(|known| mem::take(&mut known.fresh)) {
+            None => Err(error::unknown("a torrent")),
+            Some(true) => Ok(()),
+            Some(false) => self.files.survey(torrent),
+        };
+        match looked {
+            Ok(()) => self.checks.push_back(Check::new(torrent)),
+            Err(error) => done.push_back(DiskDone::CheckEnded {
+                torrent,
+                error: Some(error),
+            }),
+        }
+    }
+
+    fn begin_digest(&mut self, torrent: TorrentId, piece: Piece, done: &mut VecDeque<DiskDone>) {
+        let known = self.torrents.get(&torrent);
+        if known.is_some_and(|known| known.meta.geometry.has_piece(piece)) {
+            self.digests.push_back(Digests::new(torrent, piece));
+        } else {
+            let blocks = Vec::new();
+            done.push_back(DiskDone::Digests {
+                torrent,
+                piece,
+                blocks,
+            });
+        }
+    }
+
+    /// Brings digests to their end whose piece is about to be overwritten: operations keep their order.
+    fn finish_digests(&mut self, run: &[Pending], done: &mut VecDeque<DiskDone>) {
+        let touches = |job: &Digests| {
+            let mut blocks = run.iter();
+            blocks.any(|p| p.torrent == job.torrent && p.block.piece == job.piece)
+        };
+        while let Some(at) = self.digests.iter().position(touches) {
+            self.digests.swap(0, at);
+            let mut all = usize::MAX;
+            self.work_digest(&mut all, done);
+        }
+    }
+
+    fn work_digest(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
+        let Some(mut job) = self.digests.pop_front() else {
+            return;
+        };
+        let torrent = job.torrent;
+        let Some(known) = self.torrents.get(&torrent) else {
+            return;
+        };
+        let mut content = Content {
+            files: &mut self.files,
+            torrent,
+            meta: &known.meta,
+        };
+        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
+            self.digests.push_front(job);
+        }
+    }
+
+    fn work_check(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
+        let Some(mut job) = self.checks.pop_front() else {
+            return;
+        };
+        let torrent = job.torrent;
+        let Some(known) = self.torrents.get(&torrent) else {
+            return;
+        };
+        let mut content = Content {
+            files: &mut self.files,
+            torrent,
+            meta: &known.meta,
+        };
+        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
+            // Several checks take turns, a slice each.
+            self.checks.push_back(job);
+        }
+    }
+}
+
+/// The end of the run that begins at `from`: blocks of one torrent, each where the one before ends.
+fn run_end(pending: &[Pending], from: usize) -> usize {
+    let rest = &pending[from..];
+    let joined = rest.windows(2).take(BLOCKS_MAX - 1).take_while(|pair| {
+        pair[0].torrent == pair[1].torrent
+            && pair[0].offset + u64::from(pair[0].block.len) == pair[1].offset
+    });
+    from + 1 + joined.count()
+}
+
+/// The bytes of a block, wherever they are; `None` if its range lies outside of them.
+fn bytes<'a>(data: &'a BlockData, received: &'a [u8]) -> Option<&'a [u8]> {
+    let (from, range): (&[u8], &Range<usize>) = match data {
+        BlockData::Received(range) => (received, range),
+        BlockData::Joined { buffer, range } => (buffer, range),
+    };
+    from.get(range.clone())
+}
+
+fn answer(
+    torrent: TorrentId,
+    block: Block,
+    data: BlockData,
+    outcome: Result<(), DiskError>,
+) -> DiskDone {
+    let buffer = match data {
+        BlockData::Received(_) => None,
+        BlockData::Joined { buffer, .. } => Some(buffer),
+    };
+    match outcome {
+        Ok(()) => DiskDone::Wrote {
+            torrent,
+            block,
+            buffer,
+        },
+        Err(error) => DiskDone::WriteFailed {
+            torrent,
+            block,
+            buffer,
+            error,
+        },
+    }
+}
+
+/// The buffer for reading back, made at its first use.
+fn scratch(buffer: &mut Vec<u8>) -> &mut [u8] {
+    buffer.resize(READ, 0);
+    buffer
+}
+
+/// Bytes of one read of a job: large enough to make the call cheap, small enough to stay in the cache.
+const READ: usize = 256 << 10;
+
+/// Bytes read back at once when a gap closes, so that the blocks that follow in order are hashed from
+/// memory again; more is left to the jobs.
+const LATE_AT_ONCE: usize = READ;
+
+#[cfg(test)]
+mod tests;
