@@ -754,6 +754,13 @@ fn a_flood_of_trackers_is_cut_at_fifty() {
 }
 
 #[test]
+fn texts_that_are_only_shown_are_cut() {
+    let root = around(&single()).with("comment", string(vec![b'x'; 1 << 20]));
+    let torrent = Metainfo::parse(&root.bytes()).expect("loads");
+    assert_eq!(torrent.comment.map(|comment| comment.len()), Some(65_536));
+}
+
+#[test]
 fn privacy_is_kept_in_doubt() {
     for (value, private) in [
         (int(0), false),
