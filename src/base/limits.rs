@@ -31,6 +31,8 @@ pub const RENAMES_MAX: usize = 500;
 /// Bytes of all paths of one torrent: 300 for each of 200,000 files. A long name that stands before each of
 /// a million tiny entries would else multiply the file's size.
 pub const PATHS_MAX: usize = 64 << 20;
+/// Bytes kept of a text that is only shown (a comment).
+pub const TEXT_MAX: usize = 64 * 1024;
 /// Largest magnet link: ten thousand trackers fit.
 pub const MAGNET_MAX: usize = 1 << 20;
 

@@ -41,9 +41,9 @@ pub struct Metainfo {
     pub web_seeds: Vec<String>,
     /// Whether peers may come from trackers only (BEP 27).
     pub private: bool,
-    /// As written by the maker, not escaped.
+    /// As written by the maker, not escaped; its first 64 KiB.
     pub comment: Option<String>,
-    /// As written by the maker, not escaped.
+    /// As written by the maker, not escaped; its first 64 KiB.
     pub created_by: Option<String>,
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
@@ -244,5 +244,6 @@ impl Warning {
 
 fn text(value: Option<Value<'_>>) -> Option<String> {
     let bytes = value?.as_bytes()?;
-    Some(String::from_utf8_lossy(bytes).into_owned())
+    let kept = &bytes[..bytes.len().min(limits::TEXT_MAX)];
+    Some(String::from_utf8_lossy(kept).into_owned())
 }

@@ -754,6 +754,13 @@ fn a_flood_of_trackers_is_cut_at_fifty() {
 }
 
 #[test]
+fn texts_that_are_only_shown_are_cut() {
+    let root = around(&single()).with("comment", string(vec![b'x'; 1 << 20]));
+    let torrent = Metainfo::parse(&root.bytes()).expect("loads");
+    assert_eq!(torrent.comment.map(|comment| comment.len()), Some(65_536));
+}
+
+#[test]
 fn privacy_is_kept_in_doubt() {
     for (value, private) in [
         (int(0), false),
@@ -779,6 +786,58 @@ fn text_from_outside_is_escaped_in_messages() {
     assert!(
         !message.chars().any(char::is_control) && message.len() < 250,
         "{message}"
+    );
+}
+
+#[test]
+fn no_damage_to_a_torrent_makes_it_unsafe() {
+    let tree = Dict::default().with("..", leaf(5)).with("d", leaf(25));
+    let v1 = hybrid(several([file(5, &[".."]), file(25, &["d"])]), &tree);
+    let whole = around(&v1)
+        .with("announce-list", list([strings(["udp://a:1", "http://b/"])]))
+        .with("url-list", string("http://c/"))
+        .bytes();
+    Metainfo::parse(&whole).expect("whole");
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut chance = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as usize % below
+    };
+    let mut loaded = 0;
+    for _ in 0..20_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=chance(3) {
+            let at = chance(bytes.len());
+            match chance(4) {
+                0 => bytes[at] = b"0123456789ilde:-./"[chance(18)],
+                1 => bytes[at] = chance(256) as u8,
+                2 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, b"0123456789ilde:-./"[chance(18)]),
+            }
+        }
+        let Ok(torrent) = Metainfo::parse(&bytes) else {
+            continue;
+        };
+        loaded += 1;
+        assert_eq!(
+            torrent.info_hash.0,
+            <[u8; 20]>::from(Sha1::digest(torrent.info()))
+        );
+        assert_eq!(torrent.table.total(), torrent.geometry.total());
+        torrent.hash(Piece(torrent.geometry.pieces() - 1));
+        for path in paths(&torrent) {
+            let is_safe = |name: &str| !["", ".", ".."].contains(&name) && name.len() <= 255;
+            assert!(
+                path.split('/').all(is_safe) && !path.contains('\0'),
+                "{path:?}"
+            );
+        }
+    }
+    assert!(
+        loaded > 1000,
+        "{loaded} loaded: the damage is too great to tell"
     );
 }
 

@@ -1,5 +1,7 @@
 //! File names from outside, made safe to create and distinct from each other.
 
+mod canonical;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::escape::is_harmful;
@@ -42,7 +44,7 @@ pub fn path_element(raw: &[u8]) -> String {
 }
 
 /// Renames files until no two paths are equal and none is also the directory of another, on file systems
-/// that tell case apart and on those that don't; gives the numbers of those it renamed, in order.
+/// that tell case or composed characters apart and on those that don't; gives the numbers of those it renamed, in order.
 ///
 /// The first of equal files keeps its name, a directory always does; `bar.txt` becomes `bar.1.txt`. The same
 /// paths always give the same names, and no file is renamed because another was. Errors: more than
@@ -152,8 +154,10 @@ fn fold(path: &str) -> String {
 fn fold_character(character: char, mut push: impl FnMut(char)) {
     if character.is_ascii() {
         push(character.to_ascii_lowercase());
-    } else {
-        character.to_lowercase().for_each(push);
+        return;
+    }
+    for lower in character.to_lowercase() {
+        canonical::decompose(lower, &mut push);
     }
 }
 
@@ -297,6 +301,26 @@ mod tests {
         assert_eq!(
             resolved(&["Dir/A.txt", "dir/a.TXT", "ÄÖ", "äö"]),
             ["Dir/A.txt", "dir/a.1.TXT", "ÄÖ", "äö.1"]
+        );
+    }
+
+    #[test]
+    fn names_that_differ_only_in_composition_are_told_apart() {
+        assert_eq!(
+            resolved(&[
+                "caf\u{e9}",
+                "CAFE\u{301}",
+                "cafe",
+                "\u{d55c}",
+                "\u{1112}\u{1161}\u{11ab}"
+            ]),
+            [
+                "caf\u{e9}",
+                "CAFE\u{301}.1",
+                "cafe",
+                "\u{d55c}",
+                "\u{1112}\u{1161}\u{11ab}.1"
+            ]
         );
     }
 
