@@ -1,1 +1,562 @@
-//! bencode
+//! Bencoding (BEP 3), read in place: an iterative scanner that bounds what it is given, and views that
+//! borrow from the approved bytes. Nothing here recurses or allocates.
+//!
+//! ```
+//! use minitorrent::wire::bencode::Value;
+//!
+//! let (reply, used) = Value::parse(b"d8:intervali1800e5:peers0:etail", 32)?;
+//! let [interval, peers] = reply.fields([b"interval".as_slice(), b"peers"])?;
+//! assert_eq!(interval.and_then(|value| value.as_int().ok()), Some(1800));
+//! assert_eq!(peers.and_then(|value| value.as_bytes()), Some(b"".as_slice()));
+//! assert_eq!(used, 27);
+//! # Ok::<(), minitorrent::wire::bencode::BencodeError>(())
+//! ```
+//!
+//! # Which door to take
+//!
+//! Numbers are judged where they are used: a scan passes `i007e`, `ie` and forty digits under any key, and
+//! [`Value::as_int`] is strict. So one odd number costs only the field it stands in. `serde_bencoded` has no
+//! such mercy (an over-long number under an unknown key loses the dictionary; `+5` and `007` are read as
+//! numbers), recurses without limit and refuses trailing bytes. [`from_network`] shields it from depth,
+//! syntax and trailing bytes, but not from odd numbers: types may borrow from the input, so the input can't
+//! be cleaned first. It is for messages whose every number is ours to refuse; where a hostile number must
+//! cost one field only (an interval, a `metadata_size`, a `reqq`), use [`Value::fields`].
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::base::limits;
+
+/// One bencoded value within approved bytes: a view, free to copy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a> {
+    raw: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Value<'a> {
+    /// Scans the value at the beginning of `input` and gives it with its length; what follows is the
+    /// caller's to judge. Errors as [`scan`].
+    pub fn parse(input: &'a [u8], depth_max: usize) -> Result<(Self, usize), BencodeError> {
+        let used = scan(input, depth_max)?;
+        let raw = &input[..used];
+        Ok((Self { raw, at: 0 }, used))
+    }
+
+    /// The value's own bytes.
+    pub fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Where the value begins in the scanned input.
+    pub fn offset(self) -> usize {
+        self.at
+    }
+
+    /// The bytes of a string; `None` if it is something else.
+    pub fn as_bytes(self) -> Option<&'a [u8]> {
+        match self.tokens().next() {
+            Some(Ok((_, Token::Bytes(bytes)))) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is an integer written as BEP 3 asks (no `+`, no spare zeros, no `-0`) that fits in
+    /// 64 bits. Errors: [`Fault::Type`] for anything but an integer, [`Fault::Number`].
+    pub fn as_int(self) -> Result<i64, BencodeError> {
+        let Some(Ok((at, Token::Int(text)))) = self.tokens().next() else {
+            return Err(self.fault(Fault::Type));
+        };
+        strict_int(text).ok_or(BencodeError {
+            fault: Fault::Number,
+            at,
+        })
+    }
+
+    /// The values of a list, in order; `None` if it is something else.
+    pub fn as_list(self) -> Option<ListIter<'a>> {
+        (self.raw.first() == Some(&b'l')).then(|| ListIter {
+            tokens: self.inside(),
+        })
+    }
+
+    /// The keys and values of a dictionary, in the order they stand; `None` if it is something else.
+    pub fn as_dict(self) -> Option<DictIter<'a>> {
+        (self.raw.first() == Some(&b'd')).then(|| DictIter {
+            tokens: self.inside(),
+        })
+    }
+
+    /// The values of the named keys of a dictionary. Other keys are passed over, in any order. Errors:
+    /// [`Fault::Type`] if this is no dictionary, [`Fault::DuplicateKey`] if a *named* key stands twice.
+    pub fn fields<const N: usize>(
+        self,
+        keys: [&[u8]; N],
+    ) -> Result<[Option<Value<'a>>; N], BencodeError> {
+        let entries = self.as_dict().ok_or(self.fault(Fault::Type))?;
+        let mut found = [None; N];
+        for (key, value) in entries {
+            let Some(place) = keys.iter().position(|wanted| *wanted == key) else {
+                continue;
+            };
+            if found[place].replace(value).is_some() {
+                return Err(value.fault(Fault::DuplicateKey));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The value's tokens, flat: for walks that must not cost a pass a level.
+    pub fn tokens(self) -> Tokens<'a> {
+        Tokens {
+            input: self.raw,
+            next: 0,
+            at: self.at,
+        }
+    }
+
+    fn inside(self) -> Tokens<'a> {
+        let mut tokens = self.tokens();
+        tokens.next = 1;
+        tokens
+    }
+
+    fn fault(self, fault: Fault) -> BencodeError {
+        BencodeError { fault, at: self.at }
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.raw.escape_ascii())
+    }
+}
+
+/// Checks the one value at the beginning of `input` and says how many bytes it has: nesting of at most
+/// `depth_max` (and never above 128), strings within the input, keys that are strings. Odd numbers, unsorted
+/// and double keys pass. Ends: every step takes a byte or stops.
+pub fn scan(input: &[u8], depth_max: usize) -> Result<usize, BencodeError> {
+    let depth_max = depth_max.min(SCAN_DEPTH_MAX);
+    let mut tokens = Tokens {
+        input,
+        next: 0,
+        at: 0,
+    };
+    // A bit a level, the innermost lowest: whether it is a dictionary.
+    let mut dictionaries = 0u128;
+    let mut depth = 0;
+    let mut wants_key = false;
+    loop {
+        let (at, token) = match tokens.next() {
+            Some(token) => token?,
+            None => return Err(Fault::Truncated.at(input.len())),
+        };
+        let in_dictionary = depth > 0 && dictionaries & 1 == 1;
+        match token {
+            Token::Bytes(_) if wants_key => {
+                wants_key = false;
+                continue;
+            }
+            Token::End if depth > 0 && (wants_key || !in_dictionary) => {
+                dictionaries >>= 1;
+                depth -= 1;
+            }
+            Token::End => return Err(Fault::Syntax.at(at)),
+            Token::Bytes(_) => {}
+            Token::Dict | Token::List | Token::Int(_) if wants_key => {
+                return Err(Fault::Syntax.at(at));
+            }
+            Token::Int(_) => {}
+            Token::Dict | Token::List => {
+                if depth == depth_max {
+                    return Err(Fault::Depth { max: depth_max }.at(at));
+                }
+                depth += 1;
+                wants_key = matches!(token, Token::Dict);
+                dictionaries = dictionaries << 1 | u128::from(wants_key);
+                continue;
+            }
+        }
+        // A whole value has ended here: its surroundings go on.
+        if depth == 0 {
+            return Ok(tokens.next);
+        }
+        wants_key = dictionaries & 1 == 1;
+    }
+}
+
+/// Reads a typed value of a peer or tracker through `serde_bencoded`, which is shown exactly the bytes that
+/// [`scan`] approved at [`limits::DEPTH_NETWORK`]; gives it with their number. See the module's page for
+/// what this can't shield from. Errors: as [`scan`], and [`Fault::Type`] if the value is not of that type.
+pub fn from_network<'de, T: Deserialize<'de>>(
+    input: &'de [u8],
+) -> Result<(T, usize), BencodeError> {
+    let used = scan(input, limits::DEPTH_NETWORK)?;
+    match serde_bencoded::from_bytes(&input[..used]) {
+        Ok(value) => Ok((value, used)),
+        Err(_) => Err(Fault::Type.at(0)),
+    }
+}
+
+/// The values of a list.
+#[derive(Clone, Debug)]
+pub struct ListIter<'a> {
+    tokens: Tokens<'a>,
+}
+
+impl<'a> Iterator for ListIter<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        self.tokens.value()
+    }
+}
+
+/// The keys and values of a dictionary.
+#[derive(Clone, Debug)]
+pub struct DictIter<'a> {
+    tokens: Tokens<'a>,
+}
+
+impl<'a> Iterator for DictIter<'a> {
+    type Item = (&'a [u8], Value<'a>);
+
+    fn next(&mut self) -> Option<(&'a [u8], Value<'a>)> {
+        let Some(Ok((_, Token::Bytes(key)))) = self.tokens.next() else {
+            return None;
+        };
+        Some((key, self.tokens.value()?))
+    }
+}
+
+/// What bencoding is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Token<'a> {
+    /// A dictionary begins: `d`.
+    Dict,
+    /// A list begins: `l`.
+    List,
+    /// The innermost dictionary or list ends: `e`.
+    End,
+    /// A string.
+    Bytes(&'a [u8]),
+    /// An integer: what stands between `i` and `e`, not judged.
+    Int(&'a [u8]),
+}
+
+/// The tokens of some bytes with the offset of each, up to the end of the input or the first error. Knows
+/// nothing of nesting.
+#[derive(Clone, Debug)]
+pub struct Tokens<'a> {
+    input: &'a [u8],
+    next: usize,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// The whole next value, skipped over; `None` at an end. Only within approved bytes.
+    fn value(&mut self) -> Option<Value<'a>> {
+        let start = self.next;
+        let mut depth = 0usize;
+        loop {
+            match self.next()?.ok()?.1 {
+                Token::Dict | Token::List => depth += 1,
+                Token::End => depth = depth.checked_sub(1)?,
+                Token::Bytes(_) | Token::Int(_) => {}
+            }
+            if depth == 0 {
+                return Some(Value {
+                    raw: &self.input[start..self.next],
+                    at: self.at + start,
+                });
+            }
+        }
+    }
+
+    fn token(&mut self) -> Result<Token<'a>, Fault> {
+        let rest = &self.input[self.next..];
+        let (token, used) = match rest[0] {
+            b'd' => (Token::Dict, 1),
+            b'l' => (Token::List, 1),
+            b'e' => (Token::End, 1),
+            b'i' => {
+                // Signs, spaces and points are let through: they are judged where the number is used.
+                let is_text =
+                    |byte: &&u8| matches!(**byte, b'0'..=b'9' | b'+' | b'-' | b' ' | b'.');
+                let len = rest[1..].iter().take_while(is_text).count();
+                match rest.get(1 + len) {
+                    Some(b'e') => (Token::Int(&rest[1..=len]), len + 2),
+                    Some(_) => return Err(Fault::Syntax),
+                    None => return Err(Fault::Truncated),
+                }
+            }
+            b'0'..=b'9' => {
+                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                match rest.get(digits) {
+                    Some(b':') => {}
+                    Some(_) => return Err(Fault::Syntax),
+                    None => return Err(Fault::Truncated),
+                }
+                let len = unsigned(&rest[..digits]).ok_or(Fault::Number)?;
+                let body = &rest[digits + 1..];
+                let bytes = usize::try_from(len).ok().and_then(|len| body.get(..len));
+                let bytes = bytes.ok_or(Fault::Truncated)?;
+                (Token::Bytes(bytes), digits + 1 + bytes.len())
+            }
+            _ => return Err(Fault::Syntax),
+        };
+        self.next += used;
+        Ok(token)
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Result<(usize, Token<'a>), BencodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.input.len() {
+            return None;
+        }
+        let at = self.at + self.next;
+        match self.token() {
+            Ok(token) => Some(Ok((at, token))),
+            Err(fault) => {
+                // Nothing behind a fault can be trusted.
+                self.next = self.input.len();
+                Some(Err(fault.at(at)))
+            }
+        }
+    }
+}
+
+/// Why bytes are not the bencoding that was wanted, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BencodeError {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The offset of the byte where the guilty token begins.
+    pub at: usize,
+}
+
+impl BencodeError {
+    /// The stable name of the fault in a torrent file, as in `torrent.depth`.
+    pub fn kind(&self) -> &'static str {
+        match self.fault {
+            Fault::Depth { .. } => "torrent.depth",
+            Fault::Truncated => "torrent.truncated",
+            Fault::Number => "torrent.number",
+            Fault::Syntax => "torrent.syntax",
+            Fault::DuplicateKey => "torrent.duplicate-key",
+            Fault::Type => "torrent.type",
+        }
+    }
+}
+
+impl fmt::Display for BencodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            Fault::Depth { max } => write!(f, "nested deeper than {max}")?,
+            Fault::Truncated => write!(f, "cut short")?,
+            Fault::Number => write!(f, "no proper number")?,
+            Fault::Syntax => write!(f, "not bencoded")?,
+            Fault::DuplicateKey => write!(f, "a key stands twice")?,
+            Fault::Type => write!(f, "a value of another type was expected")?,
+        }
+        write!(f, " at byte {}", self.at)
+    }
+}
+
+impl std::error::Error for BencodeError {}
+
+/// What can be wrong with bencoded bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Lists and dictionaries nest deeper than allowed.
+    Depth {
+        /// What is allowed.
+        max: usize,
+    },
+    /// The input ends within a value.
+    Truncated,
+    /// A number is badly written or too large.
+    Number,
+    /// A byte that can't stand there; a key that is no string.
+    Syntax,
+    /// A key that is used stands twice in one dictionary.
+    DuplicateKey,
+    /// A value is not of the type that was wanted.
+    Type,
+}
+
+impl Fault {
+    /// The fault, found at `at`.
+    pub fn at(self, at: usize) -> BencodeError {
+        BencodeError { fault: self, at }
+    }
+}
+
+fn strict_int(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let proper = match digits {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !proper {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn unsigned(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// A bit a level fits in the scanner's state.
+const SCAN_DEPTH_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(input: &[u8]) -> (Fault, usize) {
+        let error = scan(input, 128).expect_err("must not pass");
+        (error.fault, error.at)
+    }
+
+    #[test]
+    fn one_value_is_measured_and_what_follows_is_left() {
+        for value in [
+            "i5e",
+            "0:",
+            "4:spam",
+            "le",
+            "de",
+            "ll0:ed1:ai1eee",
+            "d1:b0:1:ale1:adee",
+        ] {
+            let input = format!("{value}e tail");
+            assert_eq!(scan(input.as_bytes(), 3), Ok(value.len()), "{value}");
+            for cut in 0..value.len() {
+                assert_eq!(fault(&value.as_bytes()[..cut]).0, Fault::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit_with_the_byte_that_broke_it() {
+        for (opening, width) in [("l", 1), ("d1:a", 4)] {
+            let input = opening.repeat(1 << 20);
+            let error = scan(input.as_bytes(), 128).expect_err("too deep");
+            assert_eq!(error, Fault::Depth { max: 128 }.at(128 * width));
+            assert_eq!(
+                error.to_string(),
+                format!("nested deeper than 128 at byte {}", 128 * width)
+            );
+            assert_eq!(error.kind(), "torrent.depth");
+            assert_eq!(
+                scan(input.as_bytes(), 32).expect_err("too deep").at,
+                32 * width
+            );
+        }
+        let deepest = ["l".repeat(128), "e".repeat(128)].concat();
+        assert_eq!(scan(deepest.as_bytes(), 1000), Ok(256));
+    }
+
+    #[test]
+    fn lengths_are_held_against_what_is_left() {
+        assert_eq!(fault(b"18446744073709551615:a"), (Fault::Truncated, 0));
+        assert_eq!(fault(b"4294967296:a"), (Fault::Truncated, 0));
+        assert_eq!(fault(b"l100000000000000000000:ae"), (Fault::Number, 1));
+        assert_eq!(fault(b"d3:ab"), (Fault::Truncated, 1));
+        assert_eq!(fault(b"5"), (Fault::Truncated, 0));
+        assert_eq!(fault(b"5x"), (Fault::Syntax, 0));
+    }
+
+    #[test]
+    fn keys_are_strings_and_have_values() {
+        assert_eq!(fault(b"di0e1:ae"), (Fault::Syntax, 1));
+        assert_eq!(fault(b"dle1:ae"), (Fault::Syntax, 1));
+        assert_eq!(fault(b"dde1:ae"), (Fault::Syntax, 1));
+        assert_eq!(fault(b"d1:ae"), (Fault::Syntax, 4));
+        assert_eq!(fault(b"e"), (Fault::Syntax, 0));
+        assert_eq!(fault(b"-1:a"), (Fault::Syntax, 0));
+        assert_eq!(fault(b"i1xe"), (Fault::Syntax, 0));
+    }
+
+    #[test]
+    fn odd_numbers_pass_the_scan_and_fail_where_they_are_used() {
+        let long = "1".repeat(40);
+        let odd = ["-0", "007", "-07", "+5", " 5", "", "-", "--1", "1.5", &long];
+        for text in odd.into_iter().chain(["9223372036854775808"]) {
+            let input = format!("d1:ai7e1:zi{text}ee");
+            let (value, used) = Value::parse(input.as_bytes(), 4).expect("passes");
+            assert_eq!(used, input.len());
+            let [a, z] = value.fields([b"a".as_slice(), b"z"]).expect("no key twice");
+            assert_eq!(a.expect("there").as_int(), Ok(7));
+            let error = z.expect("there").as_int().expect_err(text);
+            assert_eq!(error, Fault::Number.at(10));
+        }
+        for number in [0, 1, -1, i64::MAX, i64::MIN] {
+            let input = format!("i{number}e");
+            let (value, _) = Value::parse(input.as_bytes(), 0).expect("passes");
+            assert_eq!(value.as_int(), Ok(number));
+        }
+    }
+
+    #[test]
+    fn only_keys_that_are_asked_for_may_not_stand_twice() {
+        let (value, _) = Value::parse(b"d1:xi1e1:ai2e1:xi3ee", 1).expect("passes");
+        let [a] = value.fields([b"a".as_slice()]).expect("x is not asked for");
+        assert_eq!(
+            a.map(|a| (a.offset(), a.raw())),
+            Some((10, b"i2e".as_slice()))
+        );
+        assert_eq!(
+            value.fields([b"x".as_slice()]),
+            Err(Fault::DuplicateKey.at(16))
+        );
+    }
+
+    #[test]
+    fn walks_give_raw_spans_in_the_order_they_stand() {
+        let input = b"d1:bli1e2:xyd1:kleee1:ai-3ee";
+        let (value, _) = Value::parse(input, 4).expect("passes");
+        let entries: Vec<_> = value
+            .as_dict()
+            .expect("a dictionary")
+            .map(|(key, value)| (key, value.raw(), value.offset()))
+            .collect();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[0], (b"b".as_slice(), &input[4..20], 4));
+        assert_eq!(entries[1], (b"a".as_slice(), b"i-3e".as_slice(), 23));
+        let (b, _) = Value::parse(&input[4..], 4).expect("passes");
+        let items: Vec<_> = b.as_list().expect("a list").map(Value::raw).collect();
+        assert_eq!(items, [b"i1e".as_slice(), b"2:xy", b"d1:klee"]);
+        assert!(b.as_dict().is_none() && b.as_bytes().is_none() && value.as_list().is_none());
+        assert_eq!(b.as_int(), Err(Fault::Type.at(0)));
+    }
+
+    #[test]
+    fn typed_values_from_the_network_are_shielded_from_depth_and_tails() {
+        #[derive(Deserialize, PartialEq, Debug)]
+        struct Reply<'a> {
+            interval: u32,
+            #[serde(with = "serde_bytes")]
+            peers: &'a [u8],
+        }
+        let input = b"d8:intervali9e5:peers2:\xff\x00e\n";
+        let (reply, used) = from_network::<Reply<'_>>(input).expect("a reply");
+        assert_eq!((reply.interval, reply.peers), (9, b"\xff\x00".as_slice()));
+        assert_eq!(used, input.len() - 1);
+        let deep = ["d1:x", &"l".repeat(60_000)].concat();
+        let error = from_network::<Reply<'_>>(deep.as_bytes()).expect_err("too deep");
+        assert_eq!(error, Fault::Depth { max: 32 }.at(35));
+        let error = from_network::<Reply<'_>>(b"d8:interval1:xe").expect_err("no number");
+        assert_eq!(error.fault, Fault::Type);
+    }
+}

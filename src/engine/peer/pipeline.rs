@@ -1,0 +1,332 @@
+//! Our requests to one peer: how many are in flight, how long they may take, what was once asked.
+//!
+//! ```text
+//!            a block                     rate flattens
+//! ramping (+1 a block) ------------------------------> steady (3 s of the rate)
+//!     ^                                                   |
+//!     +------------------- a block -------- snubbed <-----+ no block in time
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::ids::Block;
+use crate::base::limits;
+use crate::base::rate::Meter;
+use crate::base::time::Instant;
+
+/// The requests in flight to one peer, in the order they were sent.
+pub struct Pipeline {
+    in_flight: VecDeque<Request>,
+    /// Asked of this peer once, no longer waited for: a late answer is still no lie.
+    once_asked: VecDeque<Block>,
+    depth: usize,
+    depth_max: usize,
+    ramping: bool,
+    snubbed: bool,
+    rate: Meter,
+    judged: (Instant, u64),
+    /// When the oldest wait began: the last block, or the first request after silence.
+    waiting_since: Instant,
+    /// Mean and mean deviation of the time from request to block, as TCP keeps them.
+    response: Option<(Duration, Duration)>,
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    block: Block,
+    at: Instant,
+}
+
+/// What a block that came is, to the peer that sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// It was in flight.
+    Asked,
+    /// It was asked for on this connection, then cancelled, choked away or timed out.
+    Late,
+    /// It never was.
+    Unasked,
+}
+
+impl Pipeline {
+    /// An empty pipeline, ready to ramp up.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            in_flight: VecDeque::new(),
+            once_asked: VecDeque::new(),
+            depth: limits::PIPELINE_START,
+            depth_max: limits::PIPELINE_DEFAULT_MAX,
+            ramping: true,
+            snubbed: false,
+            rate: Meter::new(now, RATE_WINDOW),
+            judged: (now, 0),
+            waiting_since: now,
+            response: None,
+        }
+    }
+
+    /// The peer says how many requests it queues (BEP 10 `reqq`).
+    pub fn set_reqq(&mut self, reqq: usize) {
+        self.depth_max = reqq.clamp(1, limits::REQQ);
+        self.depth = self.depth.min(self.depth_max);
+    }
+
+    /// How many requests to send now: none until a quarter of the depth is free, then all that fit.
+    pub fn room(&self) -> usize {
+        let depth = if self.snubbed { 1 } else { self.depth };
+        if self.in_flight.len() > depth * 3 / 4 {
+            return 0;
+        }
+        depth - self.in_flight.len()
+    }
+
+    /// A request goes out.
+    pub fn asked(&mut self, now: Instant, block: Block) {
+        if self.in_flight.is_empty() {
+            self.waiting_since = now;
+        }
+        self.in_flight.push_back(Request { block, at: now });
+    }
+
+    /// A block came; its place in the pipeline is free.
+    pub fn handle_block(&mut self, now: Instant, block: Block) -> Arrival {
+        // Answers come in the order of the requests but for a few: this looks at the front first.
+        let at = self.in_flight.iter().position(|request| request.block == block);
+        let Some(request) = at.and_then(|at| self.in_flight.remove(at)) else {
+            let at = self.once_asked.iter().position(|asked| *asked == block);
+            return match at.and_then(|at| self.once_asked.remove(at)) {
+                Some(_) => {
+                    self.revive(now);
+                    Arrival::Late
+                }
+                None => Arrival::Unasked,
+            };
+        };
+        self.revive(now);
+        self.rate.add(now, u64::from(block.len));
+        self.note_response(now - request.at);
+        self.deepen(now);
+        Arrival::Asked
+    }
+
+    /// The peer refused (BEP 6) or we no longer want it: true if it was in flight. `answer_may_come` tells
+    /// whether the block may still arrive.
+    pub fn withdraw(&mut self, block: Block, answer_may_come: bool) -> bool {
+        let at = self.in_flight.iter().position(|request| request.block == block);
+        let found = at.and_then(|at| self.in_flight.remove(at)).is_some();
+        if found && answer_may_come {
+            self.remember(block);
+        }
+        found
+    }
+
+    /// Takes every request out of flight: the peer choked us, or was silent too long. Answers that are on
+    /// their way are still welcome.
+    pub fn withdraw_all(&mut self) -> Vec<Block> {
+        let blocks: Vec<_> = self.in_flight.drain(..).map(|request| request.block).collect();
+        blocks.iter().for_each(|block| self.remember(*block));
+        blocks
+    }
+
+    /// The peer has been silent too long: one request at a time from now on, until a block comes.
+    pub fn snub(&mut self) {
+        self.snubbed = true;
+    }
+
+    /// Whether it was silent too long and has not sent a block since.
+    pub fn is_snubbed(&self) -> bool {
+        self.snubbed
+    }
+
+    /// When the peer has been silent too long; `None` while nothing is in flight.
+    pub fn deadline(&self) -> Option<Instant> {
+        (!self.in_flight.is_empty()).then(|| self.waiting_since + self.timeout())
+    }
+
+    /// How long it may be silent: mean plus four deviations of its response time, 2 to 60 s.
+    pub fn timeout(&self) -> Duration {
+        let (mean, deviation) = self.response.unwrap_or((FIRST_RESPONSE, Duration::ZERO));
+        let wait = mean + deviation * 4;
+        wait.clamp(limits::REQUEST_TIMEOUT_MIN, limits::REQUEST_TIMEOUT_MAX)
+    }
+
+    /// Bytes a second that come from the peer.
+    pub fn rate(&self, now: Instant) -> u64 {
+        self.rate.rate(now)
+    }
+
+    /// The requests in flight, in order.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        self.in_flight.iter().map(|request| request.block)
+    }
+
+    /// How many are in flight.
+    pub fn len(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// How many may be in flight.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn revive(&mut self, now: Instant) {
+        self.waiting_since = now;
+        if self.snubbed {
+            self.snubbed = false;
+            self.depth = limits::PIPELINE_START.min(self.depth_max);
+            self.ramping = true;
+            self.judged = (now, 0);
+        }
+    }
+
+    fn note_response(&mut self, took: Duration) {
+        self.response = Some(match self.response {
+            None => (took, took / 2),
+            Some((mean, deviation)) => {
+                let off = took.abs_diff(mean);
+                (mean - mean / 8 + took / 8, deviation - deviation / 4 + off / 4)
+            }
+        });
+    }
+
+    fn deepen(&mut self, now: Instant) {
+        if self.ramping {
+            self.depth = (self.depth + 1).min(self.depth_max);
+        }
+        let (since, before) = self.judged;
+        if now - since < JUDGE_EVERY {
+            return;
+        }
+        let rate = self.rate.rate(now);
+        self.judged = (now, rate);
+        // A tenth more than a moment ago is still growing.
+        if self.ramping && rate > before + before / 10 {
+            return;
+        }
+        self.ramping = false;
+        let ahead = rate.saturating_mul(limits::PIPELINE_SECONDS) / u64::from(limits::BLOCK);
+        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
+        self.depth = ahead.max(limits::PIPELINE_START).min(self.depth_max);
+    }
+
+    fn remember(&mut self, block: Block) {
+        if self.once_asked.len() == ONCE_ASKED_MAX {
+            self.once_asked.pop_front();
+        }
+        self.once_asked.push_back(block);
+    }
+}
+
+/// The pipeline follows the rate over this time.
+const RATE_WINDOW: Duration = Duration::from_secs(2);
+/// How often the depth is judged.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+/// What a first answer is expected to take.
+const FIRST_RESPONSE: Duration = Duration::from_secs(20);
+/// Withdrawn requests that are remembered: more than can be in flight at once.
+const ONCE_ASKED_MAX: usize = 2 * limits::REQQ;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Piece;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    fn block(n: u32) -> Block {
+        Block { piece: Piece(n), begin: 0, len: 16_384 }
+    }
+
+    /// A peer that answers every request after `rtt` ms, at most one every `gap_us`, for `ms`.
+    fn run(pipeline: &mut Pipeline, rtt: u64, gap_us: u64, ms: u64) -> usize {
+        let (mut queue, mut free_at, mut next, mut came) = (VecDeque::new(), 0, 0, 0);
+        for us in (0..ms * 1000).step_by(100) {
+            let now = Instant::from_micros(us);
+            while queue.front().is_some_and(|(due, _)| *due <= us) {
+                let (_, block) = queue.pop_front().expect("looked at");
+                assert_eq!(pipeline.handle_block(now, block), Arrival::Asked);
+                came += 1;
+            }
+            for _ in 0..pipeline.room() {
+                pipeline.asked(now, block(next));
+                free_at = u64::max(free_at + gap_us, us + rtt * 1000);
+                queue.push_back((free_at, block(next)));
+                next += 1;
+            }
+        }
+        came
+    }
+
+    #[test]
+    fn it_starts_at_32_and_grows_by_one_a_block_up_to_what_the_peer_queues() {
+        let mut pipeline = Pipeline::new(at(0));
+        assert_eq!(pipeline.room(), 32);
+        run(&mut pipeline, 100, 1, 2000);
+        assert_eq!(pipeline.depth(), 500);
+        let mut polite = Pipeline::new(at(0));
+        polite.set_reqq(100);
+        run(&mut polite, 100, 1, 2000);
+        assert_eq!(polite.depth(), 100);
+    }
+
+    #[test]
+    fn a_steady_peer_is_asked_for_three_seconds_of_its_rate() {
+        // One block every 10 ms is 100 a second.
+        let mut pipeline = Pipeline::new(at(0));
+        run(&mut pipeline, 50, 10_000, 20_000);
+        assert!((290..=310).contains(&pipeline.depth()), "{}", pipeline.depth());
+    }
+
+    #[test]
+    fn requests_go_out_in_batches_of_a_quarter() {
+        let mut pipeline = Pipeline::new(at(0));
+        (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
+        for n in 0..7 {
+            pipeline.handle_block(at(1), block(n));
+            assert_eq!(pipeline.room(), 0, "{n}");
+        }
+        // 24 in flight are under three quarters of a depth that has grown to 40.
+        pipeline.handle_block(at(1), block(7));
+        assert_eq!((pipeline.len(), pipeline.room()), (24, 16));
+    }
+
+    #[test]
+    fn silence_has_a_deadline_that_every_block_moves() {
+        let mut pipeline = Pipeline::new(at(0));
+        assert_eq!(pipeline.deadline(), None);
+        pipeline.asked(at(5000), block(0));
+        pipeline.asked(at(5000), block(1));
+        assert_eq!(pipeline.deadline(), Some(at(25_000)));
+        pipeline.handle_block(at(5100), block(0));
+        // 100 ms mean and 50 ms deviation: the floor of 2 s holds.
+        assert_eq!(pipeline.deadline(), Some(at(7100)));
+        pipeline.snub();
+        assert_eq!(pipeline.withdraw_all(), [block(1)]);
+        assert_eq!((pipeline.deadline(), pipeline.room()), (None, 1));
+        pipeline.asked(at(9000), block(2));
+        assert_eq!(pipeline.room(), 0);
+        assert_eq!(pipeline.handle_block(at(9100), block(1)), Arrival::Late);
+        assert!(!pipeline.is_snubbed() && pipeline.room() == 31);
+    }
+
+    #[test]
+    fn a_block_is_unasked_only_if_it_never_was_asked_here() {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.asked(at(0), block(0));
+        pipeline.asked(at(0), block(1));
+        assert!(pipeline.withdraw(block(0), true) && !pipeline.withdraw(block(0), true));
+        assert!(pipeline.withdraw(block(1), false));
+        assert_eq!(pipeline.handle_block(at(1), block(0)), Arrival::Late);
+        assert_eq!(pipeline.handle_block(at(1), block(0)), Arrival::Unasked);
+        assert_eq!(pipeline.handle_block(at(1), block(1)), Arrival::Unasked);
+    }
+}
