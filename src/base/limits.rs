@@ -20,6 +20,19 @@ pub const DEPTH_NETWORK: usize = 32;
 pub const TRACKERS_MAX: usize = 50;
 /// Longest tracker or web seed URL.
 pub const URL_MAX: usize = 2048;
+/// Longest name of a file or directory in bytes: what Linux file systems take.
+pub const NAME_MAX: usize = 255;
+/// Longest path within a torrent in bytes: Linux takes 4096, and the output directory stands before it.
+pub const PATH_MAX: usize = 4000;
+/// Deepest path within a torrent, in elements.
+pub const PATH_DEPTH_MAX: usize = 100;
+/// Files of one torrent that may be renamed because their paths clash; more is no accident.
+pub const RENAMES_MAX: usize = 500;
+/// Bytes of all paths of one torrent: 300 for each of 200,000 files. A long name that stands before each of
+/// a million tiny entries would else multiply the file's size.
+pub const PATHS_MAX: usize = 64 << 20;
+/// Largest magnet link: ten thousand trackers fit.
+pub const MAGNET_MAX: usize = 1 << 20;
 
 // ------------------------------------------------------------------------------------------ peers
 

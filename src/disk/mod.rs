@@ -1,1 +1,43 @@
 //! The disk: pieces to files and back, SHA-1 of every piece.
+//!
+//! [`Disk`] holds all the logic and names no system call; it stands on [`Files`], which is [`OsFiles`] in
+//! the program and memory in a simulated world. Bytes are written to their final place from the buffer
+//! they came in, neighbouring blocks in one call, and hashed from that same buffer when they come in
+//! order; what came out of order is read back. Nothing holds a piece in memory.
+//!
+//! ```text
+//! DiskOp::Write ─> runs of neighbours ─> spans of files ─> Files::write_at
+//!                        └─> Running (SHA-1 of a piece so far) ─> DiskDone::Verified
+//! DiskOp::Check, Digest, late hashing ─> jobs ─> slices in `work` ─> Files::read_at
+//! ```
+//!
+//! The loop that drives a [`Store`], once a drain of the session:
+//!
+//! ```
+//! # use std::collections::VecDeque;
+//! # use minitorrent::disk::{Budget, FileStore, Store};
+//! # use minitorrent::engine::io::{DiskDone, DiskOp};
+//! # let (mut ops, received): (Vec<DiskOp>, &[u8]) = (Vec::new(), &[]);
+//! let mut store = FileStore::default();
+//! let mut done: VecDeque<DiskDone> = VecDeque::new();
+//! store.handle(&mut ops, received, &mut done); // all operations of one input, in order
+//! let more = store.work(Budget(2 << 20), &mut done); // a slice of what takes long, once a turn
+//! assert!(!more && done.is_empty());
+//! ```
+
+mod content;
+mod error;
+pub mod files;
+mod jobs;
+#[cfg(test)]
+mod mem;
+pub mod os;
+pub mod store;
+mod verify;
+
+pub use files::{Files, Place};
+pub use os::OsFiles;
+pub use store::{Budget, Disk, Store};
+
+/// The store of the program: files of the operating system.
+pub type FileStore = Disk<OsFiles>;

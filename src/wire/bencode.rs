@@ -256,7 +256,7 @@ pub struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// The whole next value, skipped over; `None` at an end. Only within approved bytes.
-    fn value(&mut self) -> Option<Value<'a>> {
+    pub(super) fn value(&mut self) -> Option<Value<'a>> {
         let start = self.next;
         let mut depth = 0usize;
         loop {

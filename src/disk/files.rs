@@ -1,0 +1,96 @@
+//! What the disk layer asks of files: the seam between its logic and the operating system.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::io::{DiskError, TorrentId};
+use crate::wire::metainfo::Metainfo;
+
+/// The files of several torrents. Pad files and symlinks are never asked for.
+pub trait Files {
+    /// Makes a torrent's files known and looks at what is there: the root is made if it is to be written
+    /// to; every target that exists must be a regular file, reached through no symlink, and no longer
+    /// than the torrent says unless `place.force`. Makes no file. On an error nothing is known.
+    fn add(
+        &mut self,
+        torrent: TorrentId,
+        meta: &Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), DiskError>;
+
+    /// Closes and forgets a torrent's files.
+    fn remove(&mut self, torrent: TorrentId);
+
+    /// Looks again at what is there, as [`Files::add`] does.
+    fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+
+    /// Writes `parts` one behind the other from `offset`, making the file first if need be, and says how
+    /// many bytes went; fewer than all is no error.
+    fn write_at(
+        &mut self,
+        file: FileId,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> Result<usize, DiskError>;
+
+    /// Reads from `offset` and says how many bytes came: 0 at and behind the end, or if there is no file.
+    fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError>;
+
+    /// Bytes in the file now, 0 if there is none.
+    fn len(&mut self, file: FileId) -> Result<u64, DiskError>;
+
+    /// Whether the file has no data at all in this range, only a hole that reads as zeros. `false` if
+    /// that can't be told cheaply.
+    fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool;
+
+    /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed.
+    fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+
+    /// An error for `file` whose verified bytes are there no longer; what is held open is let go, so that
+    /// the next call sees what the path names then.
+    fn changed(&mut self, file: FileId) -> DiskError;
+}
+
+/// A file of a torrent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileId {
+    /// Whose.
+    pub torrent: TorrentId,
+    /// Its number in the torrent's list, from 0.
+    pub file: u32,
+}
+
+/// Where a torrent's files go, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The output directory.
+    pub root: PathBuf,
+    /// Whether blocks are reserved when a file is made.
+    pub allocate: Allocate,
+    /// Whether existing files that are longer than the torrent says are cut in the end.
+    pub force: bool,
+    /// Whether the files are only read: nothing is made, and the root need not be writable.
+    pub read_only: bool,
+}
+
+impl Place {
+    /// Sparse files below `root`, never cutting a longer one.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            allocate: Allocate::Sparse,
+            force: false,
+            read_only: false,
+        }
+    }
+}
+
+/// How a new file gets its blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allocate {
+    /// As they are written.
+    Sparse,
+    /// All at once where the file system can, else as they are written.
+    Full,
+}

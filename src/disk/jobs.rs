@@ -1,0 +1,255 @@
+//! What takes long, cut into slices: checking existing data, and hashing a piece block by block.
+
+use std::collections::VecDeque;
+
+use sha1::{Digest as _, Sha1};
+
+use crate::base::ids::{Block, Piece};
+use crate::base::limits;
+use crate::disk::content::Content;
+use crate::disk::files::Files;
+use crate::disk::verify::sha1;
+use crate::engine::io::{DiskDone, DiskError, TorrentId};
+
+/// The check of a torrent's existing data, from its first byte to its last.
+pub(super) struct Check {
+    pub(super) torrent: TorrentId,
+    at: u64,
+    /// Up to here, a border of pieces, the files are known to be long enough.
+    there: u64,
+    sha: Sha1,
+    zeros: Option<[u8; 20]>,
+}
+
+impl Check {
+    /// A check that has everything before it.
+    pub(super) fn new(torrent: TorrentId) -> Self {
+        Self {
+            torrent,
+            at: 0,
+            there: 0,
+            sha: Sha1::new(),
+            zeros: None,
+        }
+    }
+
+    /// Goes on until `budget` is used up; true when the check is through or has failed, and said so.
+    pub(super) fn slice<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+        budget: &mut usize,
+        done: &mut VecDeque<DiskDone>,
+    ) -> bool {
+        while *budget > 0 {
+            if self.at >= content.meta.geometry.total() {
+                done.push_back(self.ended(None));
+                return true;
+            }
+            match self.step(content, scratch, done) {
+                Ok(cost) => *budget = budget.saturating_sub(cost),
+                Err(error) => {
+                    done.push_back(self.ended(Some(error)));
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// One read, or the verdict on a piece that needs none. Gives its cost in bytes.
+    fn step<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+        done: &mut VecDeque<DiskDone>,
+    ) -> Result<usize, DiskError> {
+        if self.at == self.there {
+            if let Some(good) = self.judge_unread(content)? {
+                self.say(self.piece(content), good, done);
+                self.skip(content);
+                return Ok(UNREAD_COST);
+            }
+            self.look_ahead(content, scratch.len() as u64)?;
+        }
+        let want = (self.there - self.at).min(scratch.len() as u64) as usize;
+        let got = content.read(self.at, &mut scratch[..want])?;
+        self.feed(content, &scratch[..got], done);
+        if got < want {
+            // It was cut between the look at its length and the read.
+            self.say(self.piece(content), false, done);
+            self.skip(content);
+        }
+        Ok(want)
+    }
+
+    /// The verdict on the next piece if none of it need be read.
+    fn judge_unread<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+    ) -> Result<Option<bool>, DiskError> {
+        let piece = self.piece(content);
+        let len = content.meta.geometry.piece_len(piece);
+        if !content.is_there(self.at, u64::from(len))? {
+            return Ok(Some(false));
+        }
+        let whole = len == content.meta.geometry.piece_length();
+        if !whole || len as usize > ZEROS_MAX || !content.is_hole(self.at, u64::from(len)) {
+            return Ok(None);
+        }
+        let zeros = *self.zeros.get_or_insert_with(|| sha1_of_zeros(len));
+        Ok(Some(content.meta.hash(piece) == zeros))
+    }
+
+    /// Moves `there` over the next piece, and over more of them if they are small.
+    fn look_ahead<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        read: u64,
+    ) -> Result<(), DiskError> {
+        let geometry = content.meta.geometry;
+        let step = u64::from(geometry.piece_length());
+        self.there = (self.at + step).min(geometry.total());
+        while self.there < geometry.total() && self.there + step <= self.at + read {
+            let len = step.min(geometry.total() - self.there);
+            if !content.is_there(self.there, len)? {
+                break;
+            }
+            self.there += len;
+        }
+        Ok(())
+    }
+
+    /// Hashes `bytes`, and says of each piece that ends in them whether it is good.
+    fn feed<F: Files>(
+        &mut self,
+        content: &Content<'_, F>,
+        mut bytes: &[u8],
+        done: &mut VecDeque<DiskDone>,
+    ) {
+        while !bytes.is_empty() {
+            let piece = self.piece(content);
+            let left = (self.piece_end(content) - self.at) as usize;
+            let (part, rest) = bytes.split_at(left.min(bytes.len()));
+            self.sha.update(part);
+            self.at += part.len() as u64;
+            bytes = rest;
+            if part.len() == left {
+                let hash: [u8; 20] = self.sha.finalize_reset().into();
+                self.say(piece, hash == content.meta.hash(piece), done);
+            }
+        }
+    }
+
+    /// Leaves the rest of the piece unread.
+    fn skip<F: Files>(&mut self, content: &Content<'_, F>) {
+        self.at = self.piece_end(content);
+        self.there = self.at;
+        self.sha.reset();
+    }
+
+    fn piece<F: Files>(&self, content: &Content<'_, F>) -> Piece {
+        Piece((self.at / u64::from(content.meta.geometry.piece_length())) as u32)
+    }
+
+    fn piece_end<F: Files>(&self, content: &Content<'_, F>) -> u64 {
+        let geometry = content.meta.geometry;
+        let end = (u64::from(self.piece(content).0) + 1) * u64::from(geometry.piece_length());
+        end.min(geometry.total())
+    }
+
+    fn say(&self, piece: Piece, good: bool, done: &mut VecDeque<DiskDone>) {
+        done.push_back(DiskDone::Checked {
+            torrent: self.torrent,
+            piece,
+            good,
+        });
+    }
+
+    fn ended(&self, error: Option<DiskError>) -> DiskDone {
+        DiskDone::CheckEnded {
+            torrent: self.torrent,
+            error,
+        }
+    }
+}
+
+/// The hashing of a written piece block by block.
+pub(super) struct Digests {
+    pub(super) torrent: TorrentId,
+    pub(super) piece: Piece,
+    blocks: Vec<[u8; 20]>,
+}
+
+impl Digests {
+    /// A piece none of whose blocks is hashed yet.
+    pub(super) fn new(torrent: TorrentId, piece: Piece) -> Self {
+        Self {
+            torrent,
+            piece,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Goes on until `budget` is used up; true when the piece is through or can't be read, and said so.
+    pub(super) fn slice<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+        budget: &mut usize,
+        done: &mut VecDeque<DiskDone>,
+    ) -> bool {
+        let geometry = content.meta.geometry;
+        let len = geometry.piece_len(self.piece);
+        while *budget > 0 {
+            let begin = self.blocks.len() as u32 * limits::BLOCK;
+            if begin >= len {
+                self.say(done);
+                return true;
+            }
+            let want = (len - begin).min(scratch.len() as u32);
+            let first = Block {
+                piece: self.piece,
+                begin,
+                len: want,
+            };
+            let bytes = &mut scratch[..want as usize];
+            if content.read_exact(geometry.offset(first), bytes).is_err() {
+                self.blocks.clear();
+                self.say(done);
+                return true;
+            }
+            self.blocks
+                .extend(bytes.chunks(limits::BLOCK as usize).map(sha1));
+            *budget = budget.saturating_sub(want as usize);
+        }
+        false
+    }
+
+    fn say(&mut self, done: &mut VecDeque<DiskDone>) {
+        done.push_back(DiskDone::Digests {
+            torrent: self.torrent,
+            piece: self.piece,
+            blocks: std::mem::take(&mut self.blocks),
+        });
+    }
+}
+
+fn sha1_of_zeros(len: u32) -> [u8; 20] {
+    let mut sha = Sha1::new();
+    let mut left = len as usize;
+    while left > 0 {
+        let part = left.min(ZEROS.len());
+        sha.update(&ZEROS[..part]);
+        left -= part;
+    }
+    sha.finalize().into()
+}
+
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// Longest piece whose hash over zeros is worth knowing: it is made at once, in a few milliseconds.
+const ZEROS_MAX: usize = 4 << 20;
+
+/// What a piece costs that is judged without reading it, in bytes hashed in that time.
+const UNREAD_COST: usize = 32;

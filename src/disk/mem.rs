@@ -1,0 +1,129 @@
+//! Files in memory for tests: they count what is asked of them and fail on demand.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::disk::files::{FileId, Files, Place};
+use crate::disk::verify::sha1;
+use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
+use crate::wire::metainfo::{FileEntry, FileKind, Metainfo};
+
+/// Files of any number of torrents, as far as they were written.
+#[derive(Default)]
+pub(super) struct MemFiles {
+    pub(super) files: BTreeMap<FileId, Vec<u8>>,
+    /// The writes so far: file, offset, bytes, and in how many parts.
+    pub(super) writes: Vec<(u32, u64, usize, usize)>,
+    /// The reads so far: file, offset, bytes.
+    pub(super) reads: Vec<(u32, u64, usize)>,
+    pub(super) surveys: usize,
+    pub(super) lens: usize,
+    /// Bytes that may still be written before the disk is full.
+    pub(super) room: Option<usize>,
+    /// The most bytes that one write takes.
+    pub(super) bite: Option<usize>,
+    pub(super) holes: bool,
+}
+
+impl Files for MemFiles {
+    fn add(&mut self, _: TorrentId, _: &Arc<Metainfo>, _: Place) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    fn remove(&mut self, torrent: TorrentId) {
+        self.files.retain(|file, _| file.torrent != torrent);
+    }
+
+    fn survey(&mut self, _: TorrentId) -> Result<(), DiskError> {
+        self.surveys += 1;
+        Ok(())
+    }
+
+    fn write_at(
+        &mut self,
+        file: FileId,
+        parts: &[IoSlice<'_>],
+        offset: u64,
+    ) -> Result<usize, DiskError> {
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if let Some(room) = &mut self.room {
+            if *room == 0 {
+                return Err(DiskError {
+                    kind: DiskErrorKind::Full,
+                    message: String::from("full"),
+                });
+            }
+            bytes.truncate(*room);
+            *room -= bytes.len();
+        }
+        bytes.truncate(self.bite.unwrap_or(usize::MAX));
+        self.writes
+            .push((file.file, offset, bytes.len(), parts.len()));
+        let content = self.files.entry(file).or_default();
+        let end = offset as usize + bytes.len();
+        content.resize(content.len().max(end), 0);
+        content[offset as usize..end].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError> {
+        let content = self.files.get(&file).map_or(&[][..], |content| content);
+        let rest = content.get(offset as usize..).unwrap_or(&[]);
+        let got = rest.len().min(out.len());
+        out[..got].copy_from_slice(&rest[..got]);
+        self.reads.push((file.file, offset, got));
+        Ok(got)
+    }
+
+    fn len(&mut self, file: FileId) -> Result<u64, DiskError> {
+        self.lens += 1;
+        Ok(self.files.get(&file).map_or(0, Vec::len) as u64)
+    }
+
+    fn is_hole(&mut self, _: FileId, _: u64, _: u64) -> bool {
+        self.holes
+    }
+
+    fn finish(&mut self, _: TorrentId) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    fn changed(&mut self, file: FileId) -> DiskError {
+        DiskError {
+            kind: DiskErrorKind::Changed,
+            message: format!("file {}", file.file),
+        }
+    }
+}
+
+/// The name of a torrent in tests.
+pub(super) fn torrent(number: u64) -> TorrentId {
+    TorrentId::from_bits(number)
+}
+
+/// `len` bytes that repeat nowhere near.
+pub(super) fn content(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A torrent of `content` in files of these paths, lengths and kinds.
+pub(super) fn meta(
+    piece_length: u32,
+    files: &[(&str, u64, FileKind)],
+    content: &[u8],
+) -> Arc<Metainfo> {
+    let hashes = content.chunks(piece_length as usize).flat_map(sha1);
+    let entry = |&(path, length, kind): &(&str, u64, FileKind)| FileEntry {
+        path: String::from(path),
+        length,
+        kind,
+    };
+    let files = files.iter().map(entry).collect();
+    Arc::new(Metainfo::assemble(piece_length, files, hashes.collect()))
+}
