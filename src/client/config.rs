@@ -10,7 +10,8 @@ use super::torrent_client::TorrentClient;
 use crate::base::ids::PeerId;
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::disk::{Allocate, Place};
+use crate::disk::Place;
+use crate::disk::files::Allocate;
 use crate::wire::metainfo::Metainfo;
 
 /// Where a torrent comes from.
@@ -185,7 +186,7 @@ pub fn peer_id(rng: &mut Rng) -> PeerId {
 }
 
 /// The ports that users know from the original, and from older clients.
-pub const DEFAULT_PORTS: RangeInclusive<u16> = 6881..=6889;
+pub(crate) const DEFAULT_PORTS: RangeInclusive<u16> = 6881..=6889;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

@@ -81,6 +81,9 @@ mod tests {
         assert_eq!(kind("/", 100), "torrent.open");
         assert_eq!(kind("/dev/zero", 100), "torrent.open");
         assert_eq!(kind("/nonexistent\x1b[2J", 100), "torrent.open");
-        assert_eq!(kind(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), 100), "torrent.too-large");
+        assert_eq!(
+            kind(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), 100),
+            "torrent.too-large"
+        );
     }
 }

@@ -33,8 +33,10 @@ mod torrent_client;
 
 pub use self::config::{Builder, Config, Goal, Source, peer_id};
 pub use self::error::Error;
+pub(crate) use self::error::disk_kind;
 pub use self::load::load;
+pub(crate) use self::torrent_client::os_seed;
 pub use self::torrent_client::{Outcome, TorrentClient};
-pub use crate::disk::{Allocate, Place};
+pub use crate::disk::files::Allocate;
 pub use crate::engine::io::{DiskError, DiskErrorKind, Event};
 pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};

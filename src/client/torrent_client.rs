@@ -35,6 +35,7 @@ pub struct TorrentClient {
     disk_faults: u32,
     /// When something last moved, and how much had by then.
     moved: (Instant, u64),
+    judge_due: Instant,
 }
 
 impl TorrentClient {
@@ -91,6 +92,7 @@ impl TorrentClient {
             outcome: None,
             disk_faults: 0,
             moved: (now, 0),
+            judge_due: now,
         })
     }
 
@@ -147,7 +149,7 @@ impl TorrentClient {
         for event in &events {
             self.handle_event(event);
         }
-        self.judge();
+        self.judge(!events.is_empty());
         Ok(events)
     }
 
@@ -319,7 +321,7 @@ impl TorrentClient {
     }
 
     /// Sees whether there is any sense in going on.
-    fn judge(&mut self) {
+    fn judge(&mut self, something_happened: bool) {
         if self.outcome.is_some() {
             return;
         }
@@ -333,14 +335,15 @@ impl TorrentClient {
             return;
         }
         let now = self.reactor.now();
-        if now < self.moved.0 + JUDGE_EVERY {
+        if now < self.judge_due && !something_happened {
             return;
         }
+        self.judge_due = now + JUDGE_EVERY;
         let Some(torrent) = self.snapshot() else {
             return;
         };
         let fetching = torrent.phase == Phase::Downloading;
-        if fetching && !torrent.has_source && torrent.peers == 0 {
+        if fetching && !torrent.has_source && torrent.peers + torrent.half_open == 0 {
             self.end(Outcome::NoSource);
             return;
         }
