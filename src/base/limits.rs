@@ -82,6 +82,8 @@ pub const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// A peer that can't finish a piece in so long gets help from others.
 pub const SLOW_PIECE: Duration = Duration::from_secs(20);
+/// A peer that refuses a request without choking us is asked nothing for so long.
+pub const REFUSED_REST: Duration = Duration::from_secs(1);
 /// After a choke, a piece is kept so long for the peer that began it.
 pub const KEPT_FOR_CHOKER: Duration = Duration::from_secs(30);
 
@@ -100,6 +102,8 @@ pub const OUTBOX_MAX: usize = 256 * 1024;
 
 /// The sweep: dialling, deadlines, refilling pipelines.
 pub const SWEEP: Duration = Duration::from_millis(500);
+/// The sweep while nothing is in flight and nobody is being greeted.
+pub const SWEEP_IDLE: Duration = Duration::from_secs(5);
 /// How long a stopped session may say goodbye to its trackers.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 /// A torrent whose disk failed is tried again after so long.

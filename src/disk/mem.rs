@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::disk::files::{FileId, Files, Place};
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
-use crate::wire::metainfo::{FileEntry, FileKind, Metainfo};
+use crate::wire::metainfo::{FileKind, Metainfo};
 
 /// Files of any number of torrents, as far as they were written.
 #[derive(Default)]
@@ -112,18 +112,43 @@ pub(super) fn content(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// A torrent of `content` in files of these paths, lengths and kinds.
+/// A torrent of `content` in files of these paths, lengths and kinds: one file alone goes by its path,
+/// several lie below `t/`.
 pub(super) fn meta(
     piece_length: u32,
     files: &[(&str, u64, FileKind)],
     content: &[u8],
 ) -> Arc<Metainfo> {
     let hashes = content.chunks(piece_length as usize).flat_map(sha1);
-    let entry = |&(path, length, kind): &(&str, u64, FileKind)| FileEntry {
-        path: String::from(path),
-        length,
-        kind,
+    meta_of(piece_length, files, &hashes.collect::<Vec<_>>())
+}
+
+/// As [`meta`], with these hashes, 20 bytes a piece.
+pub(super) fn meta_of(
+    piece_length: u32,
+    files: &[(&str, u64, FileKind)],
+    hashes: &[u8],
+) -> Arc<Metainfo> {
+    let mut info = Vec::from(*b"d");
+    if let &[(path, length, FileKind::Regular)] = files {
+        info.extend(format!("6:lengthi{length}e4:name{}:{path}", path.len()).bytes());
+    } else {
+        let lists = files.iter().map(file);
+        info.extend(format!("5:filesl{}e4:name1:t", lists.collect::<String>()).bytes());
+    }
+    info.extend(format!("12:piece lengthi{piece_length}e6:pieces{}:", hashes.len()).bytes());
+    info.extend(hashes);
+    info.push(b'e');
+    Arc::new(Metainfo::from_info(&info).expect("a plain torrent"))
+}
+
+fn file(&(path, length, kind): &(&str, u64, FileKind)) -> String {
+    let attributes = match kind {
+        FileKind::Regular => "",
+        FileKind::Pad => "4:attr1:p",
+        FileKind::Symlink => "4:attr1:l",
     };
-    let files = files.iter().map(entry).collect();
-    Arc::new(Metainfo::assemble(piece_length, files, hashes.collect()))
+    let elements = path.split('/').map(|e| format!("{}:{e}", e.len()));
+    let elements: String = elements.collect();
+    format!("d{attributes}6:lengthi{length}e4:pathl{elements}ee")
 }

@@ -89,8 +89,8 @@ impl Running {
         self.missing == 0 && (self.spoiled || self.hashed == self.len)
     }
 
-    /// Whether the whole piece has the hash `wanted`.
-    pub(super) fn is_good(self, wanted: [u8; 20]) -> bool {
+    /// The verdict at the end: whether the whole piece has the hash `wanted`.
+    pub(super) fn judge(self, wanted: [u8; 20]) -> bool {
         self.is_over() && !self.spoiled && self.sha.finalize() == wanted
     }
 
@@ -141,7 +141,7 @@ mod tests {
         assert!(piece.is_behind() && !piece.is_over());
         piece.advance(&bytes[2 * limits::BLOCK as usize..]);
         assert!(!piece.is_behind() && piece.is_over());
-        assert!(piece.is_good(sha1(&bytes)));
+        assert!(piece.judge(sha1(&bytes)));
     }
 
     #[test]
@@ -154,6 +154,6 @@ mod tests {
         assert!(!piece.is_over() && piece.claim(0));
         piece.spoil();
         assert!(piece.is_over() && !piece.is_behind());
-        assert!(!piece.is_good(sha1(&bytes)));
+        assert!(!piece.judge(sha1(&bytes)));
     }
 }

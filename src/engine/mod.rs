@@ -3,9 +3,13 @@
 //! [`Session`] is the whole engine; [`io`] is everything that crosses its boundary.
 
 pub mod command;
+pub mod conn;
 pub mod io;
+pub mod peer;
 pub mod session;
 pub mod stats;
+pub mod timers;
+pub mod torrent;
 pub mod tracker;
 
 pub use session::Session;

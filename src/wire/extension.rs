@@ -20,9 +20,11 @@ impl ExtensionHandshake {
     /// Reads the payload behind extended id 0. Unknown keys, and known ones of a wrong type or out of
     /// range, are ignored; what is no dictionary, or nests deeper than [`limits::DEPTH_NETWORK`], is an error.
     pub fn decode(payload: &[u8]) -> Result<Self, bencode::BencodeError> {
-        let (value, _) = bencode::scan(payload, limits::DEPTH_NETWORK)?;
+        let (value, _) = bencode::Value::parse(payload, limits::DEPTH_NETWORK)?;
         let mut found = Self::default();
-        let Some(entries) = value.as_dict() else { return Ok(found) };
+        let Some(entries) = value.as_dict() else {
+            return Ok(found);
+        };
         for (key, value) in entries {
             match key {
                 b"v" => {
@@ -55,7 +57,12 @@ pub fn encode_handshake(client: &str, port: u16) -> Vec<u8> {
         v: &'a str,
     }
     let p = (port > 0).then_some(port);
-    let ours = Ours { m: Default::default(), p, reqq: limits::REQQ, v: client };
+    let ours = Ours {
+        m: Default::default(),
+        p,
+        reqq: limits::REQQ,
+        v: client,
+    };
     serde_bencoded::to_vec(&ours).expect("numbers and strings can always be written")
 }
 
@@ -82,8 +89,14 @@ mod tests {
         assert_eq!((found.reqq, found.port), (Some(500), Some(51413)));
         assert_eq!(read(b"d4:reqqi0ee").reqq, Some(1));
         assert_eq!(read(b"d4:reqqi99999999999ee").reqq, Some(limits::REQQ));
-        assert_eq!(read(b"d4:reqqi-5e1:pi70000ee"), ExtensionHandshake::default());
-        assert_eq!(read(b"d1:md6:ut_pexi999ee6:yourip3:abce"), ExtensionHandshake::default());
+        assert_eq!(
+            read(b"d4:reqqi-5e1:pi70000ee"),
+            ExtensionHandshake::default()
+        );
+        assert_eq!(
+            read(b"d1:md6:ut_pexi999ee6:yourip3:abce"),
+            ExtensionHandshake::default()
+        );
     }
 
     #[test]

@@ -59,14 +59,23 @@ pub fn encode(reserved: Reserved, info_hash: InfoHash, peer_id: PeerId) -> [u8; 
 /// The first 48 bytes; `None` while they are not all there. The first byte that can't be a handshake's is
 /// an error.
 pub fn decode_greeting(bytes: &[u8]) -> Result<Option<Greeting>, NotBitTorrent> {
-    if !PROTOCOL.iter().zip(bytes).all(|(ours, theirs)| ours == theirs) {
+    if !PROTOCOL
+        .iter()
+        .zip(bytes)
+        .all(|(ours, theirs)| ours == theirs)
+    {
         return Err(NotBitTorrent);
     }
-    let Some(bytes) = bytes.first_chunk::<GREETING_LEN>() else { return Ok(None) };
+    let Some(bytes) = bytes.first_chunk::<GREETING_LEN>() else {
+        return Ok(None);
+    };
     let (mut reserved, mut info_hash) = ([0; 8], [0; 20]);
     reserved.copy_from_slice(&bytes[20..28]);
     info_hash.copy_from_slice(&bytes[28..48]);
-    Ok(Some(Greeting { reserved: Reserved(reserved), info_hash: InfoHash(info_hash) }))
+    Ok(Some(Greeting {
+        reserved: Reserved(reserved),
+        info_hash: InfoHash(info_hash),
+    }))
 }
 
 /// The peer's id, once all 68 bytes are there.
@@ -81,11 +90,18 @@ mod tests {
 
     #[test]
     fn a_handshake_is_read_back_as_it_was_written_at_every_length() {
-        let bytes = encode(Reserved::OURS, InfoHash([7; 20]), PeerId(*b"-MI0100-abcdefghijkl"));
+        let bytes = encode(
+            Reserved::OURS,
+            InfoHash([7; 20]),
+            PeerId(*b"-MI0100-abcdefghijkl"),
+        );
         assert_eq!(&bytes[..20], b"\x13BitTorrent protocol");
         for len in 0..=LEN {
             let greeting = decode_greeting(&bytes[..len]).expect("a handshake so far");
-            let want = Greeting { reserved: Reserved::OURS, info_hash: InfoHash([7; 20]) };
+            let want = Greeting {
+                reserved: Reserved::OURS,
+                info_hash: InfoHash([7; 20]),
+            };
             assert_eq!(greeting, (len >= 48).then_some(want));
             let id = (len == 68).then_some(PeerId(*b"-MI0100-abcdefghijkl"));
             assert_eq!(decode_peer_id(&bytes[..len]), id);
@@ -95,7 +111,13 @@ mod tests {
 
     #[test]
     fn the_first_wrong_byte_is_enough_to_refuse() {
-        for bytes in [&b"G"[..], b"\x00", b"\xff", b"\x13BitTorrent protocoL", b"\x16\x03\x01"] {
+        for bytes in [
+            &b"G"[..],
+            b"\x00",
+            b"\xff",
+            b"\x13BitTorrent protocoL",
+            b"\x16\x03\x01",
+        ] {
             assert_eq!(decode_greeting(bytes), Err(NotBitTorrent));
         }
     }

@@ -106,17 +106,24 @@ pub fn decode(bytes: &[u8], bitfield_len: usize) -> Result<Decoded<'_>, WireErro
     };
     let len = u32::from_be_bytes(*prefix);
     if len == 0 {
-        return Ok(Decoded::Message { message: Message::KeepAlive, used: 4 });
+        return Ok(Decoded::Message {
+            message: Message::KeepAlive,
+            used: 4,
+        });
     }
     let id = bytes.get(4).copied();
     // A wrong bitfield is judged with its torrent in hand; up to twice the length is let through to there.
-    let bitfield_max = u32::try_from(bitfield_len).unwrap_or(u32::MAX).saturating_mul(2);
+    let bitfield_max = u32::try_from(bitfield_len)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(2);
     let max = match id {
         Some(0x05) => bitfield_max.saturating_add(1),
         Some(0x07) => limits::PIECE_MESSAGE_MAX,
         Some(0x14) => limits::EXTENDED_MESSAGE_MAX,
         Some(_) => limits::PIECE_MESSAGE_MAX,
-        None => bitfield_max.saturating_add(1).max(limits::EXTENDED_MESSAGE_MAX),
+        None => bitfield_max
+            .saturating_add(1)
+            .max(limits::EXTENDED_MESSAGE_MAX),
     };
     if len > max {
         return Err(WireError::TooLong { id, len });
@@ -129,7 +136,11 @@ pub fn decode(bytes: &[u8], bitfield_len: usize) -> Result<Decoded<'_>, WireErro
         Some(four) => u32::from_be_bytes(*four),
         None => 0,
     };
-    let block = || Block { piece: Piece(number(0)), begin: number(4), len: number(8) };
+    let block = || Block {
+        piece: Piece(number(0)),
+        begin: number(4),
+        len: number(8),
+    };
     let message = match (id, body.len()) {
         (0x00, 0) => Message::Choke,
         (0x01, 0) => Message::Unchoke,
@@ -138,9 +149,11 @@ pub fn decode(bytes: &[u8], bitfield_len: usize) -> Result<Decoded<'_>, WireErro
         (0x04, 4) => Message::Have(Piece(number(0))),
         (0x05, _) => Message::Bitfield(body),
         (0x06, 12) => Message::Request(block()),
-        (0x07, 8..) => {
-            Message::Piece { piece: Piece(number(0)), begin: number(4), data: &body[8..] }
-        }
+        (0x07, 8..) => Message::Piece {
+            piece: Piece(number(0)),
+            begin: number(4),
+            data: &body[8..],
+        },
         (0x08, 12) => Message::Cancel(block()),
         (0x09, 2) => Message::Port(u16::from_be_bytes([body[0], body[1]])),
         (0x0d, 4) => Message::Suggest(Piece(number(0))),
@@ -148,7 +161,10 @@ pub fn decode(bytes: &[u8], bitfield_len: usize) -> Result<Decoded<'_>, WireErro
         (0x0f, 0) => Message::HaveNone,
         (0x10, 12) => Message::Reject(block()),
         (0x11, 4) => Message::AllowedFast(Piece(number(0))),
-        (0x14, 1..) => Message::Extended { id: body[0], payload: &body[1..] },
+        (0x14, 1..) => Message::Extended {
+            id: body[0],
+            payload: &body[1..],
+        },
         (0x00..=0x09 | 0x0d..=0x11 | 0x14, _) => return Err(WireError::BadLength { id, len }),
         _ => Message::Unknown(id),
     };
@@ -205,14 +221,20 @@ pub fn encode_piece_header(block: Block, out: &mut Vec<u8>) {
 
 fn numbers(out: &mut Vec<u8>, id: u8, numbers: &[u32]) {
     out.push(id);
-    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+    numbers
+        .iter()
+        .for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BLOCK: Block = Block { piece: Piece(1), begin: 16_384, len: 16_384 };
+    const BLOCK: Block = Block {
+        piece: Piece(1),
+        begin: 16_384,
+        len: 16_384,
+    };
 
     fn all() -> Vec<Message<'static>> {
         vec![
@@ -224,8 +246,16 @@ mod tests {
             Message::Have(Piece(7)),
             Message::Bitfield(&[0xff, 0x80]),
             Message::Request(BLOCK),
-            Message::Piece { piece: Piece(3), begin: 5, data: b"data" },
-            Message::Piece { piece: Piece(3), begin: 5, data: b"" },
+            Message::Piece {
+                piece: Piece(3),
+                begin: 5,
+                data: b"data",
+            },
+            Message::Piece {
+                piece: Piece(3),
+                begin: 5,
+                data: b"",
+            },
             Message::Cancel(BLOCK),
             Message::Port(6881),
             Message::Suggest(Piece(2)),
@@ -233,7 +263,10 @@ mod tests {
             Message::HaveNone,
             Message::Reject(BLOCK),
             Message::AllowedFast(Piece(9)),
-            Message::Extended { id: 3, payload: b"de" },
+            Message::Extended {
+                id: 3,
+                payload: b"de",
+            },
             Message::Unknown(0x42),
         ]
     }
@@ -243,7 +276,10 @@ mod tests {
         for message in all() {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
-            let whole = Decoded::Message { message, used: bytes.len() };
+            let whole = Decoded::Message {
+                message,
+                used: bytes.len(),
+            };
             assert_eq!(decode(&bytes, 2), Ok(whole));
             for cut in 0..bytes.len() {
                 let needed = if cut < 4 { 4 } else { bytes.len() };
@@ -286,6 +322,9 @@ mod tests {
             assert!(decode(&bytes, 2) == bad || id == 0x09, "{id}");
         }
         let empty_extended = [&1u32.to_be_bytes()[..], &[0x14]].concat();
-        assert_eq!(decode(&empty_extended, 2), Err(WireError::BadLength { id: 0x14, len: 1 }));
+        assert_eq!(
+            decode(&empty_extended, 2),
+            Err(WireError::BadLength { id: 0x14, len: 1 })
+        );
     }
 }

@@ -34,7 +34,11 @@ impl Inbox {
         match message::decode(bytes, bitfield_len)? {
             Decoded::Message { message, used } => {
                 let data = message::PIECE_HEADER.min(used)..used;
-                Ok(Some(Frame { message, data, used }))
+                Ok(Some(Frame {
+                    message,
+                    data,
+                    used,
+                }))
             }
             Decoded::Incomplete { .. } => Ok(None),
         }
@@ -70,8 +74,14 @@ impl Inbox {
                 }
             }
             // Up to five bytes first: the id tells whether the length is believable.
-            let goal = if self.partial.len() < 5 { self.needed.min(5) } else { self.needed };
-            let more = goal.saturating_sub(self.partial.len()).min(bytes.len() - taken);
+            let goal = if self.partial.len() < 5 {
+                self.needed.min(5)
+            } else {
+                self.needed
+            };
+            let more = goal
+                .saturating_sub(self.partial.len())
+                .min(bytes.len() - taken);
             if more == 0 {
                 return Ok((taken, None));
             }
@@ -101,7 +111,9 @@ impl Pool {
     /// An empty buffer.
     pub fn take(&mut self) -> Vec<u8> {
         self.out += 1;
-        self.free.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER))
+        self.free
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
     /// Takes a buffer back. A few are kept, those that grew are not.
@@ -131,17 +143,30 @@ mod tests {
     use crate::base::ids::{Block, Piece};
 
     fn stream() -> (Vec<u8>, Vec<Message<'static>>) {
-        let block = Block { piece: Piece(0), begin: 0, len: 16_384 };
+        let block = Block {
+            piece: Piece(0),
+            begin: 0,
+            len: 16_384,
+        };
         let messages = vec![
             Message::Bitfield(&[0xff, 0xff]),
             Message::KeepAlive,
             Message::Unchoke,
-            Message::Piece { piece: Piece(1), begin: 0, data: b"some data of a block" },
+            Message::Piece {
+                piece: Piece(1),
+                begin: 0,
+                data: b"some data of a block",
+            },
             Message::Request(block),
-            Message::Extended { id: 0, payload: b"de" },
+            Message::Extended {
+                id: 0,
+                payload: b"de",
+            },
         ];
         let mut bytes = Vec::new();
-        messages.iter().for_each(|message| message.encode(&mut bytes));
+        messages
+            .iter()
+            .for_each(|message| message.encode(&mut bytes));
         (bytes, messages)
     }
 
@@ -179,7 +204,10 @@ mod tests {
     #[test]
     fn the_messages_are_the_same_however_the_stream_is_cut() {
         let (bytes, messages) = stream();
-        let want: Vec<_> = messages.iter().map(|message| format!("{message:?}")).collect();
+        let want: Vec<_> = messages
+            .iter()
+            .map(|message| format!("{message:?}"))
+            .collect();
         assert_eq!(read(&[&bytes]), want);
         for at in 1..bytes.len() {
             assert_eq!(read(&[&bytes[..at], &bytes[at..]]), want, "cut at {at}");
@@ -192,7 +220,9 @@ mod tests {
     fn nothing_is_gathered_for_a_length_that_no_message_has() {
         let (mut inbox, mut pool) = (Inbox::default(), Pool::default());
         inbox.keep(&[0x00], &mut pool);
-        let (taken, whole) = inbox.join(&[0x01, 0x00, 0x00], 2).expect("only the length so far");
+        let (taken, whole) = inbox
+            .join(&[0x01, 0x00, 0x00], 2)
+            .expect("only the length so far");
         assert_eq!((taken, whole), (3, None));
         assert!(inbox.join(&[0x07, 1, 2, 3], 2).is_err());
     }

@@ -16,7 +16,7 @@ use self::outbox::Outbox;
 use self::pipeline::Pipeline;
 use self::upload::Upload;
 use crate::base::bitfield::Bitfield;
-use crate::base::ids::{Piece, PeerId};
+use crate::base::ids::{PeerId, Piece};
 use crate::base::rate::Meter;
 use crate::base::time::Instant;
 use crate::wire::handshake::Reserved;
@@ -74,6 +74,14 @@ pub struct Peer {
     pub uploaded: u64,
     /// Bytes it sent that were never asked for.
     pub unrequested: u64,
+    /// When it was last choked or unchoked by us.
+    pub turned: Instant,
+    /// Payload to it since then.
+    pub given: u64,
+    /// It refused a request though it does not choke us: nothing is asked of it until then.
+    pub rest_until: Instant,
+    /// The shell knows that there is something to send.
+    pub announced: bool,
 }
 
 /// Who opened a connection.
@@ -141,6 +149,10 @@ impl Peer {
             downloaded: 0,
             uploaded: 0,
             unrequested: 0,
+            turned: now,
+            given: 0,
+            rest_until: now,
+            announced: false,
         }
     }
 

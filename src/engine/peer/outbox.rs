@@ -28,7 +28,13 @@ enum Part {
 impl Outbox {
     /// An empty queue.
     pub fn new(now: Instant) -> Self {
-        Self { bytes: Vec::new(), sent: 0, parts: VecDeque::new(), block_bytes: 0, moved: now }
+        Self {
+            bytes: Vec::new(),
+            sent: 0,
+            parts: VecDeque::new(),
+            block_bytes: 0,
+            moved: now,
+        }
     }
 
     /// Whether there is nothing to send.
@@ -91,7 +97,9 @@ impl Outbox {
         self.moved = now;
         let mut payload = 0;
         while count > 0 {
-            let Some(part) = self.parts.front_mut() else { break };
+            let Some(part) = self.parts.front_mut() else {
+                break;
+            };
             match part {
                 Part::Bytes(len) => {
                     let gone = count.min(*len);
@@ -170,8 +178,16 @@ mod tests {
         let mut outbox = Outbox::new(now);
         outbox.push(Message::Unchoke);
         outbox.push(Message::KeepAlive);
-        outbox.push_block(Block { piece: Piece(0), begin: 0, len: 100 });
-        outbox.push_block(Block { piece: Piece(0), begin: 100, len: 100 });
+        outbox.push_block(Block {
+            piece: Piece(0),
+            begin: 0,
+            len: 100,
+        });
+        outbox.push_block(Block {
+            piece: Piece(0),
+            begin: 100,
+            len: 100,
+        });
         outbox.push(Message::Choke);
         assert_eq!(flat(&outbox), "22 [0+100] 13 [100+100] 5");
         assert_eq!(outbox.len(), 240);
@@ -186,7 +202,11 @@ mod tests {
     fn a_call_ends_with_the_segment_that_passes_the_room() {
         let mut outbox = Outbox::new(Instant::default());
         for at in 0..4 {
-            outbox.push_block(Block { piece: Piece(0), begin: at * 100, len: 100 });
+            outbox.push_block(Block {
+                piece: Piece(0),
+                begin: at * 100,
+                len: 100,
+            });
         }
         let mut out = Segments::new(150);
         outbox.poll_transmit(TORRENT, &mut out);

@@ -56,7 +56,11 @@ mod tests {
     #[test]
     fn the_newest_request_above_the_limit_is_the_one_refused() {
         let mut upload = Upload::default();
-        let block = |n| Block { piece: Piece(n), begin: 0, len: 1 };
+        let block = |n| Block {
+            piece: Piece(n),
+            begin: 0,
+            len: 1,
+        };
         assert!((0..2000).all(|n| upload.push(block(n))));
         assert!(!upload.push(block(2000)));
         assert!(upload.cancel(block(0)) && !upload.cancel(block(0)));

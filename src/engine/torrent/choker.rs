@@ -75,7 +75,8 @@ impl Choker {
 
     /// A peer went.
     pub fn forget(&mut self, conn: ConnId) {
-        self.optimistic.take_if(|(optimistic, _)| *optimistic == conn);
+        self.optimistic
+            .take_if(|(optimistic, _)| *optimistic == conn);
     }
 
     fn renew_optimistic(
@@ -86,15 +87,18 @@ impl Choker {
         unchoked: &[ConnId],
     ) {
         let may_stay = |conn: ConnId, until: Instant| {
-            until > now
-                && !unchoked.contains(&conn)
-                && wanting.iter().any(|peer| peer.conn == conn)
+            until > now && !unchoked.contains(&conn) && wanting.iter().any(|peer| peer.conn == conn)
         };
-        if self.optimistic.is_some_and(|(conn, until)| may_stay(conn, until)) {
+        if self
+            .optimistic
+            .is_some_and(|(conn, until)| may_stay(conn, until))
+        {
             return;
         }
-        let others: Vec<_> =
-            wanting.iter().filter(|peer| !unchoked.contains(&peer.conn)).collect();
+        let others: Vec<_> = wanting
+            .iter()
+            .filter(|peer| !unchoked.contains(&peer.conn))
+            .collect();
         // A newcomer is three times as likely: it has had no chance to show what it gives.
         let weight = |peer: &Candidate| if now - peer.since < NEWCOMER { 3 } else { 1 };
         let total: usize = others.iter().map(|peer| weight(peer)).sum();
@@ -160,7 +164,10 @@ mod tests {
         let first = round(&mut choker, 100, false, &peers)[4];
         assert_eq!(round(&mut choker, 129, false, &peers)[4], first);
         choker.forget(ConnId::from_bits(first));
-        let rest: Vec<_> = peers.into_iter().filter(|p| p.conn.to_bits() != first).collect();
+        let rest: Vec<_> = peers
+            .into_iter()
+            .filter(|p| p.conn.to_bits() != first)
+            .collect();
         assert_ne!(round(&mut choker, 129, false, &rest)[4], first);
     }
 
@@ -183,7 +190,9 @@ mod tests {
         peers[0].choked = false;
         peers[0].turned = Instant::from_micros(95_000_000);
         assert!(round(&mut Choker::default(), 100, false, &peers).contains(&0));
-        let mut late = Choker { optimistic: Some((ConnId::from_bits(1), Instant::from_micros(999_000_000))) };
+        let mut late = Choker {
+            optimistic: Some((ConnId::from_bits(1), Instant::from_micros(999_000_000))),
+        };
         assert!(!round(&mut late, 106, false, &peers).contains(&0));
     }
 }

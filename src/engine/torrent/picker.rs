@@ -36,7 +36,14 @@ impl Picker {
         let mut starts = [0; LEVELS + 1];
         starts[LEVELS] = pieces;
         let copies = vec![0; pieces as usize];
-        Self { order, place, copies, open: Bitfield::new(pieces), starts, seeds: 0 }
+        Self {
+            order,
+            place,
+            copies,
+            open: Bitfield::new(pieces),
+            starts,
+            seeds: 0,
+        }
     }
 
     /// Puts a piece up for picking.
@@ -122,8 +129,15 @@ impl Picker {
             }
         }
         // What nobody has can't be had from this peer either.
-        let first = if self.seeds == 0 { self.starts[1] as usize } else { 0 };
-        let rarest = self.order[first.min(open)..open].iter().take(LOOK).map(|piece| Piece(*piece));
+        let first = if self.seeds == 0 {
+            self.starts[1] as usize
+        } else {
+            0
+        };
+        let rarest = self.order[first.min(open)..open]
+            .iter()
+            .take(LOOK)
+            .map(|piece| Piece(*piece));
         if let Some(piece) = rarest.into_iter().find(|piece| has(*piece)) {
             return Some(piece);
         }
@@ -131,10 +145,17 @@ impl Picker {
             return None;
         }
         // A peer with few pieces: walk its own, and take the rarest of the first that are open.
-        let mut found = bits?.iter().filter(|piece| self.open.has(*piece)).take(LOOK / 8);
+        let mut found = bits?
+            .iter()
+            .filter(|piece| self.open.has(*piece))
+            .take(LOOK / 8);
         let first = found.next()?;
         Some(found.fold(first, |best, piece| {
-            if self.level(piece) < self.level(best) { piece } else { best }
+            if self.level(piece) < self.level(best) {
+                piece
+            } else {
+                best
+            }
         }))
     }
 
@@ -188,9 +209,16 @@ mod tests {
         for (at, piece) in picker.order.iter().enumerate() {
             assert_eq!(picker.place[*piece as usize] as usize, at);
             let open = picker.open.has(Piece(*piece));
-            let level = if open { picker.level(Piece(*piece)) } else { CLOSED };
+            let level = if open {
+                picker.level(Piece(*piece))
+            } else {
+                CLOSED
+            };
             let within = picker.starts[level]..picker.starts[level + 1];
-            assert!(within.contains(&(at as u32)), "piece {piece} at {at}, level {level}");
+            assert!(
+                within.contains(&(at as u32)),
+                "piece {piece} at {at}, level {level}"
+            );
         }
     }
 
@@ -202,12 +230,20 @@ mod tests {
         }
         picker.remove_copy(Piece(42));
         check(&picker);
-        assert_eq!(picker.pick(false, &mut rng, None, |_| true), Some(Piece(42)));
+        assert_eq!(
+            picker.pick(false, &mut rng, None, |_| true),
+            Some(Piece(42))
+        );
         picker.close(Piece(42));
         check(&picker);
-        let next = picker.pick(false, &mut rng, None, |_| true).expect("99 are open");
+        let next = picker
+            .pick(false, &mut rng, None, |_| true)
+            .expect("99 are open");
         assert_eq!(next.0 % 7, 0);
-        assert_eq!(picker.pick(false, &mut rng, None, |p| p == Piece(13)), Some(Piece(13)));
+        assert_eq!(
+            picker.pick(false, &mut rng, None, |p| p == Piece(13)),
+            Some(Piece(13))
+        );
     }
 
     #[test]
@@ -223,7 +259,14 @@ mod tests {
             }
         }
         check(&picker);
-        assert_eq!(picker.open_count(), picker.order.iter().filter(|p| picker.is_open(Piece(**p))).count() as u32);
+        assert_eq!(
+            picker.open_count(),
+            picker
+                .order
+                .iter()
+                .filter(|p| picker.is_open(Piece(**p)))
+                .count() as u32
+        );
     }
 
     #[test]
@@ -244,7 +287,10 @@ mod tests {
         let picked = picker.pick(false, &mut rng, Some(&bits), |piece| bits.has(piece));
         assert_eq!(picked, Some(Piece(77_777)));
         picker.close(Piece(77_777));
-        assert_eq!(picker.pick(false, &mut rng, Some(&bits), |piece| bits.has(piece)), None);
+        assert_eq!(
+            picker.pick(false, &mut rng, Some(&bits), |piece| bits.has(piece)),
+            None
+        );
     }
 
     #[test]

@@ -76,7 +76,12 @@ impl Pieces {
     /// Nothing there, nothing begun.
     pub fn new(geometry: Geometry) -> Self {
         let have = Bitfield::new(geometry.pieces());
-        Self { geometry, have, begun: BTreeMap::new(), free: 0 }
+        Self {
+            geometry,
+            have,
+            begun: BTreeMap::new(),
+            free: 0,
+        }
     }
 
     /// The pieces that are verified.
@@ -89,7 +94,11 @@ impl Pieces {
         let full = u64::from(self.have.count()) * u64::from(self.geometry.piece_length());
         let last = Piece(self.geometry.pieces() - 1);
         let short = self.geometry.piece_length() - self.geometry.piece_len(last);
-        full - if self.have.has(last) { u64::from(short) } else { 0 }
+        full - if self.have.has(last) {
+            u64::from(short)
+        } else {
+            0
+        }
     }
 
     /// A piece is verified, and no longer begun. Gives who sent its blocks.
@@ -106,7 +115,11 @@ impl Pieces {
     /// Begins a piece for a peer.
     pub fn begin(&mut self, now: Instant, piece: Piece, owner: ConnId, alone: bool) {
         let blocks = self.geometry.blocks(piece);
-        let slot = Slot { state: State::Missing, asked: 0, giver: 0 };
+        let slot = Slot {
+            state: State::Missing,
+            asked: 0,
+            giver: 0,
+        };
         let begun = Begun {
             slots: vec![slot; blocks as usize],
             free: blocks,
@@ -168,10 +181,14 @@ impl Pieces {
 
     /// Takes up to `max` free blocks of a begun piece, in order; they are asked for now.
     pub fn ask(&mut self, piece: Piece, max: usize, mut each: impl FnMut(Block)) -> usize {
-        let Some(begun) = self.begun.get_mut(&piece) else { return 0 };
+        let Some(begun) = self.begun.get_mut(&piece) else {
+            return 0;
+        };
         let mut asked = 0;
         while asked < max && begun.free > 0 {
-            let Some(slot) = begun.slots.get_mut(begun.first_free as usize) else { break };
+            let Some(slot) = begun.slots.get_mut(begun.first_free as usize) else {
+                break;
+            };
             if slot.is_free() {
                 slot.asked = 1;
                 begun.free -= 1;
@@ -186,7 +203,9 @@ impl Pieces {
 
     /// Takes a second request for a block that is asked for once; false if it is not.
     pub fn ask_again(&mut self, block: Block) -> bool {
-        let Some((begun, index)) = self.find(block) else { return false };
+        let Some((begun, index)) = self.find(block) else {
+            return false;
+        };
         let slot = &mut begun.slots[index];
         let once = slot.state == State::Missing && slot.asked == 1;
         if once {
@@ -207,7 +226,9 @@ impl Pieces {
 
     /// A request is no longer in flight, and was not answered.
     pub fn release(&mut self, block: Block) {
-        let Some((begun, index)) = self.find(block) else { return };
+        let Some((begun, index)) = self.find(block) else {
+            return;
+        };
         let slot = &mut begun.slots[index];
         slot.asked = slot.asked.saturating_sub(1);
         if slot.is_free() {
@@ -217,7 +238,9 @@ impl Pieces {
 
     /// A block came from `giver`; `asked` tells whether one of its requests was in flight until now.
     pub fn take(&mut self, block: Block, giver: SocketAddr, asked: bool) -> Taken {
-        let Some((begun, index)) = self.find(block) else { return Taken::Duplicate };
+        let Some((begun, index)) = self.find(block) else {
+            return Taken::Duplicate;
+        };
         let slot = &mut begun.slots[index];
         let was_free = slot.is_free();
         if asked {
@@ -243,7 +266,9 @@ impl Pieces {
 
     /// A block is on disk. True if it was the last of its piece.
     pub fn written(&mut self, block: Block) -> bool {
-        let Some((begun, index)) = self.find(block) else { return false };
+        let Some((begun, index)) = self.find(block) else {
+            return false;
+        };
         let slot = &mut begun.slots[index];
         if slot.state != State::Writing {
             return false;
@@ -255,7 +280,9 @@ impl Pieces {
 
     /// A block could not be written: it is missing again.
     pub fn write_failed(&mut self, block: Block) {
-        let Some((begun, index)) = self.find(block) else { return };
+        let Some((begun, index)) = self.find(block) else {
+            return;
+        };
         let slot = &mut begun.slots[index];
         if slot.state == State::Writing {
             slot.state = State::Missing;
@@ -271,7 +298,10 @@ impl Pieces {
     }
 
     fn freed(&mut self, piece: Piece, index: usize) {
-        let begun = self.begun.get_mut(&piece).expect("the caller found the block in it");
+        let begun = self
+            .begun
+            .get_mut(&piece)
+            .expect("the caller found the block in it");
         begun.free += 1;
         begun.first_free = begun.first_free.min(index as u32);
         self.free += 1;
@@ -317,7 +347,10 @@ impl Begun {
 
     /// Bytes that must be thrown away if it is given up, in blocks.
     pub fn blocks_taken(&self) -> u32 {
-        self.slots.iter().filter(|slot| slot.state != State::Missing).count() as u32
+        self.slots
+            .iter()
+            .filter(|slot| slot.state != State::Missing)
+            .count() as u32
     }
 }
 
@@ -342,7 +375,11 @@ mod tests {
     }
 
     fn block(piece: u32, index: u32) -> Block {
-        Block { piece: Piece(piece), begin: index * 16_384, len: 16_384 }
+        Block {
+            piece: Piece(piece),
+            begin: index * 16_384,
+            len: 16_384,
+        }
     }
 
     #[test]
@@ -353,12 +390,21 @@ mod tests {
         let mut asked = Vec::new();
         assert_eq!(pieces.ask(Piece(0), 2, |block| asked.push(block)), 2);
         assert_eq!(asked, [block(0, 0), block(0, 1)]);
-        assert_eq!(pieces.take(block(0, 0), A, true), Taken::Wanted { elsewhere: 0 });
+        assert_eq!(
+            pieces.take(block(0, 0), A, true),
+            Taken::Wanted { elsewhere: 0 }
+        );
         assert_eq!(pieces.take(block(0, 0), B, false), Taken::Duplicate);
-        assert_eq!(pieces.take(block(0, 2), B, false), Taken::Wanted { elsewhere: 0 });
+        assert_eq!(
+            pieces.take(block(0, 2), B, false),
+            Taken::Wanted { elsewhere: 0 }
+        );
         assert_eq!(pieces.free(), 0);
         assert!(!pieces.written(block(0, 0)) && !pieces.written(block(0, 2)));
-        assert_eq!(pieces.take(block(0, 1), A, true), Taken::Wanted { elsewhere: 0 });
+        assert_eq!(
+            pieces.take(block(0, 1), A, true),
+            Taken::Wanted { elsewhere: 0 }
+        );
         assert!(pieces.written(block(0, 1)));
         let begun = pieces.complete(Piece(0)).expect("it was begun");
         assert_eq!(begun.giver_of_each(), [A, A, B]);
@@ -383,7 +429,10 @@ mod tests {
         pieces.ask(Piece(0), 1, |_| {});
         assert!(pieces.ask_again(block(0, 0)) && !pieces.ask_again(block(0, 0)));
         assert!(!pieces.ask_again(block(0, 1)));
-        assert_eq!(pieces.take(block(0, 0), A, true), Taken::Wanted { elsewhere: 1 });
+        assert_eq!(
+            pieces.take(block(0, 0), A, true),
+            Taken::Wanted { elsewhere: 1 }
+        );
         pieces.release(block(0, 0));
         assert_eq!(pieces.free(), 2);
         pieces.write_failed(block(0, 0));
@@ -397,12 +446,21 @@ mod tests {
         pieces.begin(Instant::default(), Piece(0), ANN, false);
         pieces.begin(Instant::default(), Piece(1), BOB, false);
         pieces.disown(ANN, Some(later));
-        assert_eq!(pieces.get(Piece(0)).map(Begun::owner), Some(Owner::Kept(ANN, later)));
+        assert_eq!(
+            pieces.get(Piece(0)).map(Begun::owner),
+            Some(Owner::Kept(ANN, later))
+        );
         pieces.disown(ANN, None);
         assert_eq!(pieces.get(Piece(0)).map(Begun::owner), Some(Owner::Nobody));
-        assert_eq!(pieces.get(Piece(1)).map(Begun::owner), Some(Owner::Peer(BOB)));
+        assert_eq!(
+            pieces.get(Piece(1)).map(Begun::owner),
+            Some(Owner::Peer(BOB))
+        );
         pieces.adopt(later, Piece(0), BOB);
-        assert_eq!(pieces.get(Piece(0)).map(Begun::owner), Some(Owner::Peer(BOB)));
+        assert_eq!(
+            pieces.get(Piece(0)).map(Begun::owner),
+            Some(Owner::Peer(BOB))
+        );
     }
 
     #[test]

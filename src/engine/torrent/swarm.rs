@@ -76,7 +76,9 @@ impl Swarm {
 
     /// A dialled address could not be reached, or did not greet us.
     pub fn failed(&mut self, now: Instant, address: SocketAddr, why: ConnectError) {
-        let Some(known) = self.known.get_mut(&address) else { return };
+        let Some(known) = self.known.get_mut(&address) else {
+            return;
+        };
         known.in_use = false;
         if why == ConnectError::Resources {
             // Not the address's fault.
@@ -94,7 +96,9 @@ impl Swarm {
 
     /// A connection to the address that had been greeted ended.
     pub fn ended(&mut self, now: Instant, address: SocketAddr) {
-        let Some(known) = self.known.get_mut(&address) else { return };
+        let Some(known) = self.known.get_mut(&address) else {
+            return;
+        };
         known.in_use = false;
         known.failures = 0;
         known.rest_until = known.rest_until.max(now + limits::RECONNECT);
@@ -127,7 +131,11 @@ impl Swarm {
 
     /// The next moment at which an address may be dialled, if none is in use by then.
     pub fn next_dial(&self) -> Option<Instant> {
-        self.known.values().filter(|known| !known.in_use).map(|known| known.rest_until).min()
+        self.known
+            .values()
+            .filter(|known| !known.in_use)
+            .map(|known| known.rest_until)
+            .min()
     }
 
     /// Whether an address waits that has never been tried.
@@ -223,8 +231,17 @@ mod tests {
     #[test]
     fn nobodys_addresses_are_left_out_and_the_table_is_bounded() {
         let mut swarm = Swarm::default();
-        let nobody = ["0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "10.0.0.1:0", "[::]:1"];
-        assert_eq!(swarm.add(nobody.map(|text| text.parse().expect("a literal")), false), 0);
+        let nobody = [
+            "0.0.0.0:1",
+            "224.0.0.1:1",
+            "255.255.255.255:1",
+            "10.0.0.1:0",
+            "[::]:1",
+        ];
+        assert_eq!(
+            swarm.add(nobody.map(|text| text.parse().expect("a literal")), false),
+            0
+        );
         assert_eq!(swarm.add((0..5000).map(address), false), 1000);
         assert_eq!(swarm.len(), 1000);
     }

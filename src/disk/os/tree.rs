@@ -1,0 +1,259 @@
+//! A torrent's files as they lie below its output directory, and the walk to them.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
+
+use crate::disk::error::{refused, system};
+use crate::disk::files::{FileId, Place};
+use crate::engine::io::{DiskError, DiskErrorKind};
+use crate::wire::metainfo::{FileKind, Metainfo};
+
+/// A torrent's files as they were found and made.
+pub(super) struct Tree {
+    pub(super) meta: Arc<Metainfo>,
+    pub(super) place: Place,
+    /// The file system of the output directory.
+    device: u64,
+    pub(super) files: Vec<Seen>,
+}
+
+/// What is known of a file without asking.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    Missing,
+    There,
+    /// There, and longer than the torrent says.
+    Long,
+}
+
+impl Tree {
+    /// Finds, or makes, the output directory, and looks at every target in it.
+    pub(super) fn find(meta: &Arc<Metainfo>, place: Place) -> Result<Self, DiskError> {
+        let root = open_root(&place)?;
+        let stat = fs::fstat(&root).map_err(|errno| system("look at", &place.root, errno))?;
+        if !place.read_only {
+            writable(&root, &place.root)?;
+            fits(&root, meta, &place)?;
+        }
+        let mut tree = Self {
+            meta: Arc::clone(meta),
+            place,
+            device: stat.st_dev,
+            files: Vec::new(),
+        };
+        tree.survey()?;
+        Ok(tree)
+    }
+
+    /// Looks at every target, without making anything.
+    pub(super) fn survey(&mut self) -> Result<(), DiskError> {
+        let mut seen = vec![Seen::Missing; self.meta.files.len()];
+        let mut here: Option<(&str, OwnedFd)> = None;
+        let mut missing: Option<&str> = None;
+        for (entry, seen) in self.meta.files.iter().zip(&mut seen) {
+            if entry.kind != FileKind::Regular {
+                continue;
+            }
+            let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+            if missing.is_some_and(|gone| directory == gone || below(directory, gone).is_some()) {
+                continue;
+            }
+            if here.as_ref().is_none_or(|(path, _)| *path != directory) {
+                let walked = self.root().and_then(|root| descend(root, directory, false));
+                match walked {
+                    Ok(Descent::Found(fd)) => here = Some((directory, fd)),
+                    Ok(Descent::Missing { parent, at }) => {
+                        missing = Some(&directory[..at]);
+                        self.may_make(&parent, &directory[..at])?;
+                        continue;
+                    }
+                    Err(errno) => {
+                        return Err(system("enter", &self.place.root.join(directory), errno));
+                    }
+                }
+            }
+            let Some((_, parent)) = &here else {
+                continue;
+            };
+            let path = self.place.root.join(&entry.path);
+            *seen = match look(parent, name, entry.length, &path)? {
+                Seen::Long if !self.place.force => {
+                    let why = format!("it is longer than the {} bytes wanted", entry.length);
+                    return Err(refused(DiskErrorKind::Longer, "use", &path, &why));
+                }
+                seen => seen,
+            };
+            if *seen == Seen::Missing && !self.place.read_only {
+                self.may_make(parent, directory)?;
+            }
+        }
+        self.files = seen;
+        Ok(())
+    }
+
+    /// Believes from now on that the root was on another file system.
+    #[cfg(test)]
+    pub(super) fn move_away(&mut self) {
+        self.device = self.device.wrapping_add(1);
+    }
+
+    fn may_make(&self, parent: &OwnedFd, directory: &str) -> Result<(), DiskError> {
+        if self.place.read_only {
+            return Ok(());
+        }
+        writable(parent, &self.place.root.join(directory))
+    }
+
+    /// The output directory, if it is still on the file system it was on; else `ENODEV`.
+    pub(super) fn root(&self) -> Result<OwnedFd, Errno> {
+        let fd = match open_directory(&self.place.root) {
+            Err(Errno::NOENT) => return Err(Errno::NODEV),
+            result => result?,
+        };
+        if fs::fstat(&fd)?.st_dev == self.device {
+            Ok(fd)
+        } else {
+            Err(Errno::NODEV)
+        }
+    }
+
+    pub(super) fn path(&self, file: FileId) -> PathBuf {
+        match self.meta.files.get(file.file as usize) {
+            Some(entry) => self.place.root.join(&entry.path),
+            None => self.place.root.clone(),
+        }
+    }
+}
+
+/// Where a walk down a path ended.
+pub(super) enum Descent {
+    Found(OwnedFd),
+    /// `parent` has no such element; the path up to and with it is `at` bytes long.
+    Missing {
+        parent: OwnedFd,
+        at: usize,
+    },
+}
+
+/// Walks from `start` down `path`, an element at a time and through no symlink.
+pub(super) fn descend(start: OwnedFd, path: &str, make: bool) -> Result<Descent, Errno> {
+    let mut fd = start;
+    let mut at = 0;
+    for element in path.split('/').filter(|_| !path.is_empty()) {
+        at += element.len() + usize::from(at > 0);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        fd = match open_at(&fd, element, flags) {
+            Ok(next) => next,
+            Err(Errno::NOENT) if !make => return Ok(Descent::Missing { parent: fd, at }),
+            Err(Errno::NOENT) => match fs::mkdirat(&fd, element, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => open_at(&fd, element, flags)?,
+                Err(errno) => return Err(errno),
+            },
+            Err(errno) => return Err(errno),
+        };
+    }
+    Ok(Descent::Found(fd))
+}
+
+/// Opens one element in `parent`. Names that would lead elsewhere were refused with the torrent; should
+/// one get here, it is no file.
+pub(super) fn open_at(parent: &OwnedFd, element: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    if matches!(element, "" | "." | "..") || element.contains('/') {
+        return Err(Errno::LOOP);
+    }
+    // Not to wait for the other end, should a pipe be there: it is refused a moment later.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    retry_on_intr(|| fs::openat(parent, element, flags, Mode::from_raw_mode(0o666)))
+}
+
+fn open_root(place: &Place) -> Result<OwnedFd, DiskError> {
+    let path = &place.root;
+    match open_directory(path) {
+        Err(Errno::NOENT) if !place.read_only => {
+            let made = std::fs::create_dir_all(path);
+            made.map_err(|error| {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                system("make", path, errno)
+            })?;
+            open_directory(path).map_err(|errno| system("open", path, errno))
+        }
+        result => result.map_err(|errno| system("open", path, errno)),
+    }
+}
+
+/// Opens a directory that a person named: symlinks in its path are theirs.
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| fs::openat(fs::CWD, path, flags, Mode::empty()))
+}
+
+fn writable(fd: &OwnedFd, path: &Path) -> Result<(), DiskError> {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    let result = fs::accessat(fd, ".", access, AtFlags::empty());
+    result.map_err(|errno| system("write to", path, errno))
+}
+
+/// Refuses files that the file system or a limit of the process has no room for in one piece.
+fn fits(root: &OwnedFd, meta: &Metainfo, place: &Place) -> Result<(), DiskError> {
+    let mut max = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    if let Ok(stat) = fs::fstatfs(root)
+        && stat.f_type as u64 == MSDOS_MAGIC
+    {
+        max = max.min(u64::from(u32::MAX));
+    }
+    let real = |kind| kind == FileKind::Regular;
+    match meta
+        .files
+        .iter()
+        .find(|entry| real(entry.kind) && entry.length > max)
+    {
+        None => Ok(()),
+        Some(entry) => {
+            let why = format!("{} bytes are too many for one file here", entry.length);
+            let path = place.root.join(&entry.path);
+            Err(refused(DiskErrorKind::TooBig, "make", &path, &why))
+        }
+    }
+}
+
+/// What is at a target.
+fn look(parent: &OwnedFd, name: &str, length: u64, path: &Path) -> Result<Seen, DiskError> {
+    let stat = match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Seen::Missing),
+        Err(errno) => return Err(system("look at", path, errno)),
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(not_regular(path));
+    }
+    if u64::try_from(stat.st_size).unwrap_or(0) > length {
+        return Ok(Seen::Long);
+    }
+    Ok(Seen::There)
+}
+
+pub(super) fn not_regular(path: &Path) -> DiskError {
+    let why = "something else than a regular file is there";
+    refused(DiskErrorKind::NotRegular, "use", path, why)
+}
+
+/// The part of `path` below the directory `above`.
+pub(super) fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
+    if above.is_empty() {
+        return Some(path);
+    }
+    path.strip_prefix(above)?.strip_prefix('/')
+}
+
+/// The `f_type` of FAT file systems, whose files end below 4 GiB.
+const MSDOS_MAGIC: u64 = 0x4d44;

@@ -1,0 +1,447 @@
+//! A session: torrents, connections, and the law by which the world drives them.
+//!
+//! | file | what of the session it holds |
+//! |---|---|
+//! | `mod.rs` | the boundary: what the world calls |
+//! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
+//! | `peers.rs` | messages of peers, orders of torrents |
+//! | `sweep.rs` | everything that happens because time passes |
+//! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+
+mod greetings;
+mod peers;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod trackers;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
+use super::conn::{Conn, Kind};
+use super::io::{
+    ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
+    TorrentTag,
+};
+use super::peer::inbox::Pool;
+use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
+use super::timers::{Timer, TimerTable};
+use super::torrent::{Context, Order, Torrent};
+use super::tracker::Announcer;
+use super::tracker::serve::TinyTracker;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::slots::Slots;
+use crate::base::time::{Instant, earliest};
+
+/// The engine: pure, driven by `handle` and drained by `poll_output`.
+///
+/// ```no_run
+/// # use minitorrent::base::{ids::PeerId, time::Instant};
+/// # use minitorrent::engine::{Session, command::Settings, io::Input};
+/// # fn wait_until(_: Option<Instant>) -> Instant { Instant::default() }
+/// # fn carry_out(_: minitorrent::engine::io::Output) {}
+/// let mut now = Instant::default();
+/// let mut session = Session::new(now, Settings::new(PeerId(*b"-MI0100-............")), [7; 32]);
+/// loop {
+///     session.handle(now, Input::Timeout);
+///     while let Some(output) = session.poll_output() {
+///         carry_out(output);
+///     }
+///     now = wait_until(session.poll_timeout());
+/// }
+/// ```
+pub struct Session {
+    settings: Settings,
+    rng: Rng,
+    conns: Slots<Conn, ConnTag>,
+    torrents: Slots<Seat, TorrentTag>,
+    out: VecDeque<Output>,
+    orders: VecDeque<Order>,
+    pool: Pool,
+    timers: TimerTable,
+    banned: BTreeSet<IpAddr>,
+    tracker: Option<TinyTracker>,
+    key: u32,
+    stopping: bool,
+}
+
+/// A torrent and what announces it.
+struct Seat {
+    torrent: Torrent,
+    announcer: Announcer,
+}
+
+impl Session {
+    /// A session that knows no torrent yet; all its chance follows from `seed`.
+    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::new(seed);
+        Self {
+            tracker: settings.serve_tracker.then(TinyTracker::default),
+            key: rng.next_u32(),
+            settings,
+            rng,
+            conns: Slots::default(),
+            torrents: Slots::default(),
+            out: VecDeque::new(),
+            orders: VecDeque::new(),
+            pool: Pool::default(),
+            timers: TimerTable::default(),
+            banned: BTreeSet::new(),
+            stopping: false,
+        }
+    }
+
+    /// The world tells the session one thing. Drain `poll_output` before the next call.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        debug_assert!(
+            self.out.is_empty(),
+            "the outputs of the last input were not drained"
+        );
+        match input {
+            Input::Timeout => self.handle_timeout(now),
+            Input::Connected { conn } => self.handle_connected(now, conn),
+            Input::ConnectFailed { conn, why } => self.handle_connect_failed(now, conn, why),
+            Input::Received { conn, bytes } => self.handle_received(now, conn, bytes),
+            Input::Ended { conn } => self.handle_ended(now, conn),
+            Input::Failed { conn } => self.close(now, conn, "broken"),
+            Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::DiskDone(done) => self.handle_disk(now, done),
+        }
+        self.carry_out(now);
+    }
+
+    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
+    pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
+        self.handle_accepted(now, from)
+    }
+
+    /// A person or program commands. Drain `poll_output` afterwards, too.
+    ///
+    /// # Errors
+    /// [`CommandError`], and then nothing has changed.
+    pub fn handle_command(
+        &mut self,
+        now: Instant,
+        command: Command,
+    ) -> Result<Reply, CommandError> {
+        if self.stopping {
+            return Err(CommandError::Stopping);
+        }
+        let reply = match command {
+            Command::Add(add) => Reply::Added(self.add(now, add)?),
+            Command::AddPeers { torrent, peers } => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                seat.torrent.swarm.add(peers, true);
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
+            Command::Pause(torrent) => self.pause(now, torrent)?,
+            Command::Resume(torrent) => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                seat.torrent.paused = false;
+                if seat.torrent.is_ready() {
+                    seat.announcer.start(now);
+                }
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
+            Command::Shutdown => {
+                self.shut_down(now);
+                Reply::Done
+            }
+        };
+        self.carry_out(now);
+        Ok(reply)
+    }
+
+    /// The next thing the session wants of the world.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// What `conn` has to send, as much as `out` has room for; the same until `transmitted` says it went.
+    pub fn poll_transmit<'a>(&'a self, conn: ConnId, out: &mut Segments<'a>) {
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            Some(Kind::Peer { torrent, peer, .. }) => peer.outbox.poll_transmit(*torrent, out),
+            Some(Kind::Greeting(greeting)) => {
+                greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
+            }
+            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Dialling { .. }) | None => {}
+        }
+    }
+
+    /// The first `bytes` bytes of what `poll_transmit` gave are on their way. Drain `poll_output` afterwards.
+    pub fn transmitted(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+        let Some(Conn { kind, .. }) = self.conns.get_mut(conn) else {
+            return;
+        };
+        let ended = match kind {
+            Kind::Peer { torrent, peer, .. } => {
+                let payload = peer.outbox.transmitted(now, bytes);
+                if let Some(seat) = self.torrents.get_mut(*torrent) {
+                    if payload > 0 {
+                        seat.torrent.flow.sent(now, payload);
+                        peer.up.add(now, payload);
+                        peer.uploaded += payload;
+                        peer.given += payload;
+                        peer.of_use = now;
+                    }
+                    seat.torrent.serve(peer);
+                }
+                peer.announced = !peer.outbox.is_empty();
+                false
+            }
+            Kind::Greeting(greeting) => {
+                greeting.outbox.transmitted(now, bytes);
+                false
+            }
+            Kind::Tracker { http, .. } => {
+                http.transmitted(bytes);
+                false
+            }
+            Kind::Served(http) => {
+                http.transmitted(bytes);
+                http.is_done()
+            }
+            Kind::Dialling { .. } => false,
+        };
+        if ended {
+            self.close(now, conn, "served");
+        }
+    }
+
+    /// When to hand in `Input::Timeout`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let seats = self.torrents.iter().map(|(_, seat)| {
+            let own = if self.stopping {
+                None
+            } else {
+                seat.torrent.poll_timeout()
+            };
+            earliest(own, seat.announcer.poll_timeout())
+        });
+        seats.fold(self.timers.next(), earliest)
+    }
+
+    /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
+    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+        // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
+        // behind: TCP makes the senders wait.
+        if self.pool.out() > self.conns.len() + JOINED_MAX {
+            0
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// How the session stands.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (id, seat) in self.torrents.iter() {
+            let torrent = &seat.torrent;
+            let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+                Kind::Dialling { torrent } => *torrent == id,
+                Kind::Greeting(greeting) => greeting.torrent == Some(id),
+                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            });
+            snapshot.torrents.push(TorrentSnapshot {
+                torrent: id,
+                info_hash: torrent.metainfo.info_hash,
+                phase: torrent.phase(),
+                pieces_have: torrent.pieces.have().count(),
+                pieces: torrent.geometry().pieces(),
+                pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
+                bytes_have: torrent.pieces.bytes_have(),
+                bytes: torrent.geometry().total(),
+                downloaded: torrent.flow.downloaded,
+                uploaded: torrent.flow.uploaded,
+                wasted: torrent.flow.wasted,
+                down_rate: torrent.flow.down.rate(now),
+                up_rate: torrent.flow.up.rate(now),
+                peers: torrent.members.len() as u32,
+                seeds: torrent.seeds(),
+                half_open: half_open.count() as u32,
+                addresses: torrent.swarm.len() as u32,
+                has_source: torrent.members.len() + torrent.swarm.len() > 0
+                    || seat.announcer.trackers() > 0,
+                disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
+            });
+        }
+        for (_, conn) in self.conns.iter() {
+            if let Kind::Peer { torrent, peer, .. } = &conn.kind {
+                let seat = self.torrents.get(*torrent);
+                let pieces = seat.map_or(0, |seat| seat.torrent.geometry().pieces());
+                snapshot.peers.push(PeerSnapshot {
+                    torrent: *torrent,
+                    address: peer.address,
+                    client: peer.client.clone(),
+                    pieces_have: peer.has.count(pieces),
+                    unchoked_us: !peer.choking_us,
+                    unchoked: !peer.choked,
+                    in_flight: peer.pipeline.len() as u32,
+                    down_rate: peer.down.rate(now),
+                    up_rate: peer.up.rate(now),
+                });
+            }
+        }
+        snapshot
+    }
+
+    fn add(&mut self, now: Instant, add: AddTorrent) -> Result<TorrentId, CommandError> {
+        let info_hash = add.metainfo.info_hash;
+        if self.torrent_of(info_hash).is_some() {
+            return Err(CommandError::Duplicate(info_hash));
+        }
+        let announcer = Announcer::new(
+            if add.aim == Aim::Check {
+                &[]
+            } else {
+                &add.metainfo.trackers
+            },
+            add.metainfo.private,
+            info_hash,
+            self.settings.peer_id,
+            self.settings.port,
+            self.key,
+            &mut self.rng,
+        );
+        let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
+        let id = self.torrents.insert(Seat { torrent, announcer });
+        if let Some(seat) = self.torrents.get_mut(id) {
+            seat.torrent.id = id;
+        }
+        self.out
+            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        Ok(id)
+    }
+
+    fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
+        let seat = self
+            .torrents
+            .get_mut(torrent)
+            .ok_or(CommandError::Unknown)?;
+        seat.torrent.paused = true;
+        seat.announcer.stop(now);
+        for conn in seat.torrent.members.clone() {
+            self.close(now, conn, "paused");
+        }
+        Ok(Reply::Done)
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        self.stopping = true;
+        let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
+        conns
+            .into_iter()
+            .for_each(|conn| self.close(now, conn, "stopping"));
+        for (_, seat) in self.torrents.iter_mut() {
+            seat.announcer.stop(now);
+        }
+        self.timers = TimerTable::default();
+        self.timers.set(Timer::Goodbye, now + limits::GOODBYE);
+        self.drive_announcers(now);
+        self.finish_stop();
+    }
+
+    /// Says that all goodbyes are said, once.
+    fn finish_stop(&mut self) {
+        let said = self
+            .torrents
+            .iter()
+            .all(|(_, seat)| seat.announcer.is_stopped());
+        if said && self.timers.is_set(Timer::Goodbye) {
+            self.timers.stop(Timer::Goodbye);
+            self.out.push_back(Output::Event(Event::Stopped));
+        }
+    }
+
+    fn handle_disk(&mut self, now: Instant, done: DiskDone) {
+        let torrent = match &done {
+            DiskDone::Checked { torrent, .. }
+            | DiskDone::CheckEnded { torrent, .. }
+            | DiskDone::Wrote { torrent, .. }
+            | DiskDone::WriteFailed { torrent, .. }
+            | DiskDone::Verified { torrent, .. }
+            | DiskDone::Digests { torrent, .. }
+            | DiskDone::ReadFailed { torrent, .. } => *torrent,
+        };
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+            return;
+        };
+        let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
+        match done {
+            DiskDone::Checked { piece, good, .. } => torrent.handle_checked(piece, good),
+            DiskDone::CheckEnded { error, .. } => {
+                torrent.handle_check_ended(cx, error);
+                if torrent.is_ready() && !self.stopping {
+                    announcer.start(now);
+                    self.timers.set_earlier(Timer::Sweep, now);
+                    self.drive_announcers(now);
+                }
+            }
+            DiskDone::Wrote { block, buffer, .. } => {
+                torrent.handle_wrote(cx, block);
+                buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
+            }
+            DiskDone::WriteFailed {
+                block,
+                buffer,
+                error,
+                ..
+            } => {
+                torrent.handle_write_failed(cx, block, error);
+                buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
+            }
+            DiskDone::Verified { piece, good, .. } => torrent.handle_verified(cx, piece, good),
+            DiskDone::Digests { piece, blocks, .. } => torrent.handle_digests(cx, piece, &blocks),
+            DiskDone::ReadFailed { block, error, .. } => {
+                torrent.handle_read_failed(cx, block.piece, error);
+            }
+        }
+    }
+
+    fn torrent_of(&self, info_hash: crate::base::ids::InfoHash) -> Option<TorrentId> {
+        let mut seats = self.torrents.iter();
+        seats
+            .find(|(_, seat)| seat.torrent.metainfo.info_hash == info_hash)
+            .map(|(id, _)| id)
+    }
+}
+
+/// What a ban covers: an IPv4 address, or the /64 that an IPv6 host can choose from at will.
+fn ban_key(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from_bits(
+                v6.to_bits() & 0xffff_ffff_ffff_ffff << 64,
+            )),
+        },
+    }
+}
+
+fn push_bytes<'a>(out: &mut Segments<'a>, bytes: &'a [u8]) {
+    if !bytes.is_empty() {
+        out.push(Segment::Bytes(bytes));
+    }
+}
+
+/// Buffers of cut blocks that may be out beside one a connection.
+const JOINED_MAX: usize = 64;

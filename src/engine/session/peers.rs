@@ -1,0 +1,324 @@
+//! Messages of peers, and the orders that torrents give in answer.
+
+use super::{Seat, Session, ban_key};
+use crate::base::ids::{Block, Piece};
+use crate::base::limits;
+use crate::base::time::Instant;
+use crate::engine::conn::{Conn, Kind};
+use crate::engine::io::{BlockData, ConnId, Event, Output, TorrentId};
+use crate::engine::peer::Peer;
+use crate::engine::peer::inbox::Inbox;
+use crate::engine::torrent::{Context, Order, Torrent, Why};
+use crate::wire::message::{Message, WireError};
+
+impl Session {
+    pub(super) fn handle_received(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
+        match self.conns.get(id).map(|conn| &conn.kind) {
+            Some(Kind::Peer { .. }) => self.handle_peer_bytes(now, id, bytes, 0),
+            Some(Kind::Greeting(_)) => self.handle_greeting_bytes(now, id, bytes),
+            Some(Kind::Tracker { .. }) => self.handle_tracker_bytes(now, id, bytes),
+            Some(Kind::Served(_)) => self.handle_served_bytes(now, id, bytes),
+            Some(Kind::Dialling { .. }) | None => {}
+        }
+    }
+
+    pub(super) fn handle_ended(&mut self, now: Instant, id: ConnId) {
+        match self.conns.get(id).map(|conn| &conn.kind) {
+            Some(Kind::Tracker { .. }) => self.handle_tracker_end(now, id),
+            Some(_) => self.close(now, id, "ended"),
+            None => {}
+        }
+    }
+
+    /// Takes the messages out of `bytes` from `start` on. The loop ends with the bytes: every round uses some.
+    pub(super) fn handle_peer_bytes(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        bytes: &[u8],
+        start: usize,
+    ) {
+        let Some(Conn {
+            kind:
+                Kind::Peer {
+                    torrent,
+                    inbox,
+                    peer,
+                },
+            ..
+        }) = self.conns.get_mut(id)
+        else {
+            return;
+        };
+        let Some(Seat { torrent, .. }) = self.torrents.get_mut(*torrent) else {
+            return;
+        };
+        let bitfield_len = torrent.pieces.have().as_bytes().len();
+        let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
+        peer.heard = now;
+        let was_interested = peer.interested_in_us;
+        let mut at = start;
+        let mut verdict = Ok(());
+        while at < bytes.len() && verdict.is_ok() {
+            verdict = if inbox.is_partial() {
+                match inbox.join(&bytes[at..], bitfield_len) {
+                    Ok((taken, whole)) => {
+                        at += taken;
+                        let whole = whole.map(|whole| (whole, &mut self.pool));
+                        whole.map_or(Ok(()), |(mut whole, pool)| {
+                            let verdict = joined(cx, id, torrent, peer, &mut whole, bitfield_len);
+                            pool.give(whole);
+                            verdict
+                        })
+                    }
+                    Err(error) => Err(blame_wire(error)),
+                }
+            } else {
+                match Inbox::frame(&bytes[at..], bitfield_len) {
+                    Ok(Some(frame)) => {
+                        let (begin, used) = (at, frame.used);
+                        at += used;
+                        match piece_of(frame.message) {
+                            Some(block) => torrent.handle_block(cx, id, peer, block, || {
+                                let data = frame.data.start + begin..frame.data.end + begin;
+                                BlockData::Received(data)
+                            }),
+                            None => torrent.handle_message(cx, id, peer, frame.message),
+                        }
+                    }
+                    Ok(None) => {
+                        inbox.keep(&bytes[at..], &mut self.pool);
+                        at = bytes.len();
+                        Ok(())
+                    }
+                    Err(error) => Err(blame_wire(error)),
+                }
+            };
+        }
+        let wants_slot = peer.interested_in_us && !was_interested && peer.choked;
+        match verdict {
+            Err(why) => self.close(now, id, why),
+            Ok(()) if wants_slot => self.give_free_slot(now, id),
+            Ok(()) => self.flush(id),
+        }
+    }
+
+    /// Carries out what torrents have ordered, and what follows from that. Ends because every order is
+    /// about a finite number of peers, and only peers that are closed or asked for blocks give rise to more.
+    pub(super) fn carry_out(&mut self, now: Instant) {
+        while let Some(order) = self.orders.pop_front() {
+            match order {
+                Order::Have(torrent, piece) => {
+                    self.for_members(now, torrent, |cx, _, torrent, peer| {
+                        torrent.tell_have(cx, peer, piece);
+                    });
+                }
+                Order::CancelElsewhere(torrent, block, except) => {
+                    self.cancel_elsewhere(now, torrent, block, except);
+                }
+                Order::Refill(torrent) => {
+                    if !self.orders.contains(&order) {
+                        self.for_members(now, torrent, |cx, id, torrent, peer| {
+                            torrent.fill(cx, id, peer);
+                        });
+                    }
+                }
+                Order::Ban(torrent, address, piece) => {
+                    let host = ban_key(address.ip());
+                    if self.banned.len() < BANS_MAX && self.banned.insert(host) {
+                        let event = Event::Banned {
+                            torrent,
+                            address,
+                            piece,
+                        };
+                        self.out.push_back(Output::Event(event));
+                    }
+                    let theirs = self.conns.iter();
+                    let theirs: Vec<ConnId> = theirs
+                        .filter(|(_, conn)| {
+                            matches!(conn.kind, Kind::Peer { .. } | Kind::Greeting(_))
+                        })
+                        .filter(|(_, conn)| ban_key(conn.address.ip()) == host)
+                        .map(|(id, _)| id)
+                        .collect();
+                    theirs
+                        .into_iter()
+                        .for_each(|id| self.close(now, id, "banned"));
+                    for (_, seat) in self.torrents.iter_mut() {
+                        seat.torrent.swarm.forget_host(address.ip());
+                    }
+                }
+                Order::Complete(torrent) => self.handle_complete(now, torrent),
+                Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
+            }
+        }
+    }
+
+    /// Tells the world of bytes to send, once until they are all gone.
+    pub(super) fn flush(&mut self, id: ConnId) {
+        if let Some(Conn {
+            kind: Kind::Peer { peer, .. },
+            ..
+        }) = self.conns.get_mut(id)
+            && !peer.announced
+            && !peer.outbox.is_empty()
+        {
+            peer.announced = true;
+            self.out.push_back(Output::Transmit { conn: id });
+        }
+    }
+
+    /// Does something to every peer of a torrent, and tells the world of what there is to send.
+    pub(super) fn for_members(
+        &mut self,
+        now: Instant,
+        id: TorrentId,
+        mut each: impl FnMut(&mut Context<'_>, ConnId, &mut Torrent, &mut Peer),
+    ) {
+        let Some(seat) = self.torrents.get_mut(id) else {
+            return;
+        };
+        let torrent = &mut seat.torrent;
+        let members = std::mem::take(&mut torrent.members);
+        for member in &members {
+            let Some(conn) = self.conns.get_mut(*member) else {
+                continue;
+            };
+            let Kind::Peer { peer, .. } = &mut conn.kind else {
+                continue;
+            };
+            let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+            each(
+                &mut Context {
+                    now,
+                    rng,
+                    out,
+                    orders,
+                },
+                *member,
+                torrent,
+                peer,
+            );
+            if !peer.announced && !peer.outbox.is_empty() {
+                peer.announced = true;
+                self.out.push_back(Output::Transmit { conn: *member });
+            }
+        }
+        torrent.members = members;
+    }
+
+    /// A free upload slot is given at once: the next round may be ten seconds away.
+    fn give_free_slot(&mut self, now: Instant, id: ConnId) {
+        let Some(Conn {
+            kind: Kind::Peer { torrent, .. },
+            ..
+        }) = self.conns.get(id)
+        else {
+            return;
+        };
+        let torrent = *torrent;
+        let mut taken = 0;
+        self.for_members(now, torrent, |_, _, _, peer| {
+            taken += usize::from(!peer.choked && peer.interested_in_us);
+        });
+        if taken < limits::UPLOAD_SLOTS {
+            self.for_members(now, torrent, |cx, member, torrent, peer| {
+                if member == id {
+                    torrent.set_choked(cx, peer, false);
+                }
+            });
+        }
+        self.flush(id);
+    }
+
+    fn cancel_elsewhere(&mut self, now: Instant, id: TorrentId, block: Block, except: ConnId) {
+        self.for_members(now, id, |cx, member, torrent, peer| {
+            if member != except {
+                torrent.cancel(cx, member, peer, block);
+            }
+        });
+    }
+
+    /// Everything is there: trackers are told, and peers that have everything too are of no more use.
+    fn handle_complete(&mut self, now: Instant, id: TorrentId) {
+        let mut seeds = Vec::new();
+        self.for_members(now, id, |_, member, _, peer| {
+            if peer.is_seed() {
+                seeds.push(member);
+            }
+        });
+        seeds
+            .into_iter()
+            .for_each(|seed| self.close(now, seed, "both have everything"));
+        if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
+            && torrent.was_fetched()
+        {
+            announcer.complete(now);
+            self.drive_announcers(now);
+        }
+    }
+
+    /// A piece can't be sent any more: peers that may have been promised it are closed, since there is no
+    /// way to take a promise back once its header has gone.
+    fn close_promised(&mut self, now: Instant, id: TorrentId, _piece: Piece) {
+        let mut promised = Vec::new();
+        self.for_members(now, id, |_, member, _, peer| {
+            if !peer.choked {
+                promised.push(member);
+            }
+        });
+        promised
+            .into_iter()
+            .for_each(|member| self.close(now, member, "disk.changed"));
+    }
+}
+
+/// Handles a message that was put together in a buffer of its own.
+fn joined(
+    cx: &mut Context<'_>,
+    id: ConnId,
+    torrent: &mut Torrent,
+    peer: &mut Peer,
+    whole: &mut Vec<u8>,
+    bitfield_len: usize,
+) -> Result<(), Why> {
+    let (block, data) = match Inbox::frame(whole, bitfield_len) {
+        Ok(Some(frame)) => match piece_of(frame.message) {
+            Some(block) => (block, frame.data),
+            None => return torrent.handle_message(cx, id, peer, frame.message),
+        },
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(blame_wire(error)),
+    };
+    torrent.handle_block(cx, id, peer, block, || BlockData::Joined {
+        buffer: std::mem::take(whole),
+        range: data,
+    })
+}
+
+fn piece_of(message: Message<'_>) -> Option<Block> {
+    match message {
+        Message::Piece { piece, begin, data } => Some(Block {
+            piece,
+            begin,
+            len: data.len() as u32,
+        }),
+        _ => None,
+    }
+}
+
+fn blame_wire(error: WireError) -> Why {
+    match error {
+        WireError::TooLong { .. } => "peer.too-large",
+        WireError::BadLength { .. } => "peer.message",
+    }
+}
+
+/// Hosts that are remembered as banned.
+const BANS_MAX: usize = 10_000;

@@ -1,0 +1,198 @@
+//! Everything that happens because time passes: deadlines, dialling, refilling, choking.
+
+use super::Session;
+use crate::base::limits;
+use crate::base::time::{Instant, earliest};
+use crate::engine::conn::Kind;
+use crate::engine::io::{ConnId, Event, Output, TorrentId};
+use crate::engine::peer::Peer;
+use crate::engine::timers::Timer;
+use crate::engine::torrent::choker::Candidate;
+use crate::engine::torrent::{Context, Why};
+use crate::wire::message::Message;
+
+impl Session {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.drive_announcers(now);
+        if self.stopping {
+            if self.timers.take_due(Timer::Goodbye, now) {
+                self.out.push_back(Output::Event(Event::Stopped));
+            }
+            self.finish_stop();
+            return;
+        }
+        for (id, seat) in self.torrents.iter_mut() {
+            if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
+                let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+                seat.torrent.handle_timeout(&mut Context {
+                    now,
+                    rng,
+                    out,
+                    orders,
+                });
+                orders.push_back(crate::engine::torrent::Order::Refill(id));
+            }
+        }
+        if self.timers.take_due(Timer::Sweep, now) {
+            self.sweep(now);
+        }
+        if self.timers.take_due(Timer::Choke, now) {
+            self.choke_round(now);
+        }
+    }
+
+    /// Closes what is past its time, keeps the others alive and busy, dials for more.
+    fn sweep(&mut self, now: Instant) {
+        let mut busy = false;
+        let mut past = Vec::new();
+        for (id, conn) in self.conns.iter() {
+            let young = now - conn.since < limits::GREETING_TIMEOUT;
+            match &conn.kind {
+                Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) if young => busy = true,
+                Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) => {
+                    past.push((id, "greeting took too long"));
+                }
+                Kind::Peer { peer, .. } => {
+                    busy |= !peer.pipeline.is_empty() || !peer.outbox.is_empty();
+                    past.extend(past_time(now, peer).map(|why| (id, why)));
+                }
+                Kind::Tracker { .. } => {}
+            }
+        }
+        past.into_iter()
+            .for_each(|(id, why)| self.close(now, id, why));
+        self.close_useless(now);
+        for id in self.torrent_ids() {
+            self.for_members(now, id, |cx, id, torrent, peer| {
+                peer.outbox.rest_until(now);
+                if peer
+                    .pipeline
+                    .deadline()
+                    .is_some_and(|deadline| deadline <= now)
+                {
+                    torrent.snub(cx, id, peer);
+                }
+                if now - peer.spoke >= limits::KEEP_ALIVE {
+                    peer.send(now, Message::KeepAlive);
+                }
+                torrent.fill(cx, id, peer);
+                busy |= !peer.pipeline.is_empty();
+            });
+        }
+        self.dial(now);
+        self.look_for_more(now);
+        busy |= self
+            .conns
+            .iter()
+            .any(|(_, conn)| matches!(conn.kind, Kind::Dialling { .. }));
+        self.set_next_sweep(now, busy);
+    }
+
+    /// The sweep stops when there is nothing to sweep: an idle box sleeps.
+    fn set_next_sweep(&mut self, now: Instant, busy: bool) {
+        if busy {
+            return self.timers.set(Timer::Sweep, now + limits::SWEEP);
+        }
+        let mut next = (self.peers() > 0).then_some(now + limits::SWEEP_IDLE);
+        if self.peers() < self.settings.max_peers {
+            for (_, seat) in self
+                .torrents
+                .iter()
+                .filter(|(_, seat)| seat.torrent.wants_peers())
+            {
+                let dial = seat.torrent.swarm.next_dial();
+                next = earliest(next, dial.map(|at| at.max(now + limits::SWEEP)));
+            }
+        }
+        match next {
+            Some(at) => self.timers.set(Timer::Sweep, at),
+            None => self.timers.stop(Timer::Sweep),
+        }
+    }
+
+    /// A full session makes room for an untried address: the peer that was of no use longest goes.
+    fn close_useless(&mut self, now: Instant) {
+        if self.peers() < self.settings.max_peers {
+            return;
+        }
+        for id in self.torrent_ids() {
+            let Some(seat) = self.torrents.get(id) else {
+                continue;
+            };
+            if !seat.torrent.is_fetching() || !seat.torrent.swarm.has_untried() {
+                continue;
+            }
+            let mut useless: Option<(Instant, ConnId)> = None;
+            self.for_members(now, id, |_, id, _, peer| {
+                if now - peer.of_use >= limits::USELESS {
+                    useless = useless.into_iter().chain([(peer.of_use, id)]).min();
+                }
+            });
+            if let Some((_, conn)) = useless {
+                self.close(now, conn, "of no use");
+            }
+        }
+    }
+
+    /// Asks the trackers sooner when peers are short.
+    fn look_for_more(&mut self, now: Instant) {
+        let short = self.peers() * 2 < self.settings.max_peers;
+        for (_, seat) in self.torrents.iter_mut() {
+            if short && seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
+                seat.announcer.want_peers(now);
+            }
+        }
+    }
+
+    fn choke_round(&mut self, now: Instant) {
+        for id in self.torrent_ids() {
+            let mut peers = Vec::new();
+            self.for_members(now, id, |_, conn, _, peer| {
+                peers.push(candidate(now, conn, peer))
+            });
+            let Some(seat) = self.torrents.get_mut(id) else {
+                continue;
+            };
+            let torrent = &mut seat.torrent;
+            let seeding = !torrent.is_fetching();
+            let quota = u64::from(torrent.geometry().piece_length()) * QUOTA_PIECES;
+            let unchoked = torrent
+                .choker
+                .round(now, &mut self.rng, seeding, quota, &peers);
+            self.for_members(now, id, |cx, conn, torrent, peer| {
+                torrent.set_choked(cx, peer, !unchoked.contains(&conn));
+            });
+        }
+        if self.peers() > 0 {
+            self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
+        }
+    }
+
+    fn torrent_ids(&self) -> Vec<TorrentId> {
+        self.torrents.iter().map(|(id, _)| id).collect()
+    }
+}
+
+fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
+    Candidate {
+        conn,
+        interested: peer.interested_in_us,
+        choked: peer.choked,
+        snubbed: peer.pipeline.is_snubbed(),
+        turned: peer.turned,
+        since: peer.since,
+        down_rate: peer.down.rate(now),
+        given: peer.given,
+    }
+}
+
+fn past_time(now: Instant, peer: &Peer) -> Option<Why> {
+    if now - peer.heard >= limits::SILENCE_MAX {
+        return Some("silent");
+    }
+    let stuck = !peer.outbox.is_empty() && now - peer.outbox.moved() >= limits::STUCK_SEND_MAX;
+    stuck.then_some("takes nothing")
+}
+
+/// What a peer gets in a turn while we seed, in pieces.
+const QUOTA_PIECES: u64 = 20;

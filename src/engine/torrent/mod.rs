@@ -1,0 +1,466 @@
+//! A torrent: what is there, what is wanted, and what its peers are told.
+//!
+//! A torrent holds no peer and no socket. It is lent the one peer that an input is about, and answers with
+//! changes to that peer, disk operations, and [`Order`]s about others, which the session carries out when
+//! the borrow ends.
+//!
+//! ```text
+//! checking --> downloading --> seeding        (Aim::Download)
+//! checking --> seeding | idle                 (Aim::Seed, Aim::Check)
+//! ```
+
+pub mod blame;
+pub mod choker;
+mod exchange;
+mod fill;
+pub mod picker;
+pub mod pieces;
+pub mod swarm;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::blame::{Blame, Verdict};
+use self::choker::Choker;
+use self::picker::Picker;
+use self::pieces::Pieces;
+use self::swarm::Swarm;
+use super::command::{AddTorrent, Aim};
+use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
+use super::peer::{Availability, Peer};
+use super::stats::Phase;
+use crate::base::geometry::Geometry;
+use crate::base::ids::{Block, Piece};
+use crate::base::limits;
+use crate::base::rate::Meter;
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::wire::message::Message;
+use crate::wire::metainfo::Metainfo;
+
+/// A torrent of a session.
+pub struct Torrent {
+    /// Its name in the session.
+    pub id: TorrentId,
+    /// What the .torrent says.
+    pub metainfo: Arc<Metainfo>,
+    /// Pieces there and begun.
+    pub pieces: Pieces,
+    /// Addresses.
+    pub swarm: Swarm,
+    /// Who may request.
+    pub choker: Choker,
+    /// Its peers.
+    pub members: Vec<ConnId>,
+    /// What has flowed.
+    pub flow: Flow,
+    /// How far a check has come; `None` when it is through.
+    pub checking: Option<u32>,
+    /// Stopped by command.
+    pub paused: bool,
+    /// What is wrong with the disk, while something is.
+    pub disk: Option<DiskTrouble>,
+    aim: Aim,
+    picker: Picker,
+    blame: Blame,
+    /// Pieces that failed too often, and until when they rest.
+    resting: Vec<(Instant, Piece)>,
+    /// A piece was fetched in this run.
+    fetched: bool,
+    seeds: u32,
+}
+
+/// What has flowed through a torrent in this run, in bytes of payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// Received, whatever became of it.
+    pub downloaded: u64,
+    /// Sent.
+    pub uploaded: u64,
+    /// Received in vain.
+    pub wasted: u64,
+    /// Received, lately.
+    pub down: Meter,
+    /// Sent, lately.
+    pub up: Meter,
+}
+
+/// A disk that fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskTrouble {
+    /// What is wrong.
+    pub error: DiskError,
+    /// When it is tried again.
+    pub retry_at: Instant,
+    /// It is being tried: each peer may be asked for a block.
+    pub trying: bool,
+}
+
+/// What a torrent is lent with an input.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Chance.
+    pub rng: &'a mut Rng,
+    /// What the world is asked for.
+    pub out: &'a mut VecDeque<Output>,
+    /// What is to be done to other peers.
+    pub orders: &'a mut VecDeque<Order>,
+}
+
+/// What the session does for a torrent when the borrow ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Tell every peer of a new piece.
+    Have(TorrentId, Piece),
+    /// A block came: whoever else was asked for it is told that it is no longer wanted.
+    CancelElsewhere(TorrentId, Block, ConnId),
+    /// Never speak to this host again.
+    Ban(TorrentId, SocketAddr, Piece),
+    /// Every piece is there.
+    Complete(TorrentId),
+    /// A piece is gone from disk: close the peers that were promised it.
+    Lost(TorrentId, Piece),
+    /// Look at every peer's pipeline: there is something to ask for again.
+    Refill(TorrentId),
+}
+
+/// Why a connection ends: words for a log.
+pub type Why = &'static str;
+
+impl Torrent {
+    /// A torrent that has to be checked first.
+    pub fn new(now: Instant, id: TorrentId, add: AddTorrent, rng: &mut Rng) -> Self {
+        let geometry = add.metainfo.geometry;
+        let mut swarm = Swarm::default();
+        swarm.add(add.peers, true);
+        Self {
+            id,
+            pieces: Pieces::new(geometry),
+            swarm,
+            choker: Choker::default(),
+            members: Vec::new(),
+            flow: Flow {
+                downloaded: 0,
+                uploaded: 0,
+                wasted: 0,
+                down: Meter::new(now, RATE_WINDOW),
+                up: Meter::new(now, RATE_WINDOW),
+            },
+            checking: Some(0),
+            paused: false,
+            disk: None,
+            aim: add.aim,
+            picker: Picker::new(geometry.pieces(), rng),
+            blame: Blame::default(),
+            resting: Vec::new(),
+            fetched: false,
+            seeds: 0,
+            metainfo: add.metainfo,
+        }
+    }
+
+    /// One piece was looked at by the check.
+    pub fn handle_checked(&mut self, piece: Piece, good: bool) {
+        if let Some(checked) = &mut self.checking {
+            *checked += 1;
+            if good {
+                self.pieces.complete(piece);
+            }
+        }
+    }
+
+    /// The check is through.
+    pub fn handle_check_ended(&mut self, cx: &mut Context<'_>, error: Option<DiskError>) {
+        self.checking = None;
+        let have = self.pieces.have().count();
+        cx.out.push_back(Output::Event(Event::Checked {
+            torrent: self.id,
+            have,
+        }));
+        if self.aim == Aim::Download {
+            for piece in (0..self.geometry().pieces()).map(Piece) {
+                if !self.pieces.have().has(piece) {
+                    self.picker.open(piece);
+                }
+            }
+        }
+        if let Some(error) = error {
+            self.handle_disk_trouble(cx, error);
+        }
+        if self.is_complete() {
+            cx.out
+                .push_back(Output::Event(Event::Complete { torrent: self.id }));
+        }
+    }
+
+    /// A peer greeted us: it is told what we have.
+    pub fn handle_joined(&mut self, cx: &Context<'_>, conn: ConnId, peer: &mut Peer) {
+        self.members.push(conn);
+        let have = self.pieces.have();
+        match (peer.fast(), have.is_full(), have.is_empty()) {
+            (true, true, _) => peer.send(cx.now, Message::HaveAll),
+            (true, _, true) => peer.send(cx.now, Message::HaveNone),
+            (false, _, true) => {}
+            (_, _, false) => peer.send(cx.now, Message::Bitfield(have.as_bytes())),
+        }
+    }
+
+    /// A peer is gone.
+    pub fn handle_left(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {
+        self.members.retain(|member| *member != conn);
+        self.choker.forget(conn);
+        self.forget_availability(peer);
+        self.withdraw(peer);
+        self.pieces.disown(conn, None);
+        if self.pieces.free() > 0 {
+            cx.orders.push_back(Order::Refill(self.id));
+        }
+    }
+
+    /// A block is on disk; [`DiskOp::Write`] of the last one also brings the verdict on its piece.
+    pub fn handle_wrote(&mut self, cx: &mut Context<'_>, block: Block) {
+        self.pieces.written(block);
+        if self.disk.take().is_some() {
+            cx.out
+                .push_back(Output::Event(Event::DiskRecovered { torrent: self.id }));
+            cx.orders.push_back(Order::Refill(self.id));
+        }
+    }
+
+    /// A block could not be written: the torrent waits for its disk.
+    pub fn handle_write_failed(&mut self, cx: &mut Context<'_>, block: Block, error: DiskError) {
+        self.pieces.write_failed(block);
+        self.flow.wasted += u64::from(block.len);
+        self.handle_disk_trouble(cx, error);
+    }
+
+    /// A piece was hashed.
+    pub fn handle_verified(&mut self, cx: &mut Context<'_>, piece: Piece, good: bool) {
+        let begun = if good {
+            self.pieces.complete(piece)
+        } else {
+            self.pieces.forget(piece)
+        };
+        let Some(begun) = begun else { return };
+        if good {
+            self.fetched = true;
+            cx.out.push_back(Output::Event(Event::PieceDone {
+                torrent: self.id,
+                piece,
+            }));
+            cx.orders.push_back(Order::Have(self.id, piece));
+            if self.blame.handle_success(piece) {
+                cx.out.push_back(Output::Disk(DiskOp::Digest {
+                    torrent: self.id,
+                    piece,
+                }));
+            }
+            if self.is_complete() {
+                cx.out
+                    .push_back(Output::Event(Event::Complete { torrent: self.id }));
+                cx.orders.push_back(Order::Complete(self.id));
+            }
+            return;
+        }
+        self.flow.wasted += u64::from(self.geometry().piece_len(piece));
+        cx.out.push_back(Output::Event(Event::PieceFailed {
+            torrent: self.id,
+            piece,
+        }));
+        match self
+            .blame
+            .handle_failure(piece, begun.givers(), begun.giver_of_each())
+        {
+            Verdict::Guilty(address) => {
+                cx.orders.push_back(Order::Ban(self.id, address, piece));
+                self.reopen(cx, piece);
+            }
+            Verdict::Unclear => {
+                cx.out.push_back(Output::Disk(DiskOp::Digest {
+                    torrent: self.id,
+                    piece,
+                }));
+            }
+        }
+    }
+
+    /// The digests of a piece's blocks are there.
+    pub fn handle_digests(&mut self, cx: &mut Context<'_>, piece: Piece, digests: &[[u8; 20]]) {
+        let good = self.pieces.have().has(piece);
+        for address in self.blame.handle_digests(piece, digests, good) {
+            cx.orders.push_back(Order::Ban(self.id, address, piece));
+        }
+        if !good {
+            self.reopen(cx, piece);
+        }
+    }
+
+    /// A piece that was served is no longer on disk as it was verified.
+    pub fn handle_read_failed(&mut self, cx: &mut Context<'_>, piece: Piece, error: DiskError) {
+        if !self.pieces.lose(piece) {
+            return;
+        }
+        cx.orders.push_back(Order::Lost(self.id, piece));
+        let message = error.message.clone();
+        cx.out.push_back(Output::Event(Event::Warning {
+            kind: "disk.changed",
+            message,
+        }));
+        if self.aim == Aim::Download {
+            cx.out.push_back(Output::Disk(DiskOp::Forget {
+                torrent: self.id,
+                piece,
+            }));
+            self.reopen(cx, piece);
+        }
+    }
+
+    /// The disk failed: nothing is asked for until it is tried again.
+    pub fn handle_disk_trouble(&mut self, cx: &mut Context<'_>, error: DiskError) {
+        if self
+            .disk
+            .as_ref()
+            .is_none_or(|known| known.error.kind != error.kind)
+        {
+            let event = Event::DiskTrouble {
+                torrent: self.id,
+                error: error.clone(),
+            };
+            cx.out.push_back(Output::Event(event));
+        }
+        let retry_at = cx.now + limits::DISK_RETRY;
+        self.disk = Some(DiskTrouble {
+            error,
+            retry_at,
+            trying: false,
+        });
+    }
+
+    /// Pieces that have rested are up for picking again, a disk that failed is tried again.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let picker = &mut self.picker;
+        self.resting.retain(|(until, piece)| {
+            let rests = *until > cx.now;
+            if !rests {
+                picker.open(*piece);
+            }
+            rests
+        });
+        if let Some(disk) = &mut self.disk
+            && disk.retry_at <= cx.now
+        {
+            disk.trying = true;
+            disk.retry_at = cx.now + limits::DISK_RETRY;
+        }
+    }
+
+    /// When the torrent itself has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retry = self.disk.as_ref().map(|disk| disk.retry_at);
+        let rested = self.resting.iter().map(|(until, _)| *until);
+        rested.chain(retry).min()
+    }
+
+    /// Pieces and blocks.
+    pub fn geometry(&self) -> Geometry {
+        self.metainfo.geometry
+    }
+
+    /// Whether every piece is there.
+    pub fn is_complete(&self) -> bool {
+        self.pieces.have().is_full()
+    }
+
+    /// Whether pieces are to be fetched, now or when the disk is well again.
+    pub fn is_fetching(&self) -> bool {
+        self.aim == Aim::Download && self.is_ready() && !self.is_complete()
+    }
+
+    /// Whether it is checked and not stopped: peers are welcome.
+    pub fn is_ready(&self) -> bool {
+        self.aim != Aim::Check && self.checking.is_none() && !self.paused
+    }
+
+    /// Whether peers are looked for, not only waited for.
+    pub fn wants_peers(&self) -> bool {
+        self.is_fetching()
+    }
+
+    /// Whether this run fetched it to the end, and not an earlier one.
+    pub fn was_fetched(&self) -> bool {
+        self.fetched && self.is_complete()
+    }
+
+    /// Bytes that are missing.
+    pub fn left(&self) -> u64 {
+        self.geometry().total() - self.pieces.bytes_have()
+    }
+
+    /// Peers that have everything.
+    pub fn seeds(&self) -> u32 {
+        self.seeds
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        match () {
+            () if self.paused => Phase::Paused,
+            () if self.checking.is_some() => Phase::Checking,
+            () if self.aim == Aim::Check => Phase::Idle,
+            () if self.disk.is_some() => Phase::DiskTrouble,
+            () if self.is_complete() => Phase::Seeding,
+            () if self.aim == Aim::Download => Phase::Downloading,
+            () => Phase::Idle,
+        }
+    }
+
+    /// Takes all requests of a peer out of flight; the blocks are free for others.
+    fn withdraw(&mut self, peer: &mut Peer) -> Vec<Block> {
+        let blocks = peer.pipeline.withdraw_all();
+        blocks.iter().for_each(|block| self.pieces.release(*block));
+        blocks
+    }
+
+    fn forget_availability(&mut self, peer: &Peer) {
+        match &peer.has {
+            Availability::All => {
+                self.seeds -= 1;
+                self.picker.remove_seed();
+            }
+            Availability::Some(bits) => {
+                bits.iter().for_each(|piece| self.picker.remove_copy(piece));
+            }
+        }
+    }
+
+    /// A piece must be fetched again: at once, or when it has rested.
+    fn reopen(&mut self, cx: &mut Context<'_>, piece: Piece) {
+        match self.blame.rests_until(cx.now, piece) {
+            Some(until) => self.resting.push((until, piece)),
+            None => {
+                self.picker.open(piece);
+                cx.orders.push_back(Order::Refill(self.id));
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// Payload came in.
+    pub fn received(&mut self, now: Instant, bytes: u64) {
+        self.downloaded += bytes;
+        self.down.add(now, bytes);
+    }
+
+    /// Payload went out.
+    pub fn sent(&mut self, now: Instant, bytes: u64) {
+        self.uploaded += bytes;
+        self.up.add(now, bytes);
+    }
+}
+
+/// What a person is shown is the rate over about this time.
+const RATE_WINDOW: Duration = Duration::from_secs(5);

@@ -1,1 +1,0 @@
-//! tracker_http
