@@ -1,1 +1,42 @@
-//! The library's front door.
+//! The library's front door: one torrent, fetched or seeded, on one thread.
+//!
+//! ```no_run
+//! use minitorrent::client::TorrentClient;
+//!
+//! let mut client = TorrentClient::builder("big-buck-bunny.torrent")
+//!     .output_dir("downloads")
+//!     .max_peers(12)
+//!     .build()?;
+//! client.start()?; // blocks until complete
+//! # Ok::<(), minitorrent::client::Error>(())
+//! ```
+//!
+//! A program with a loop of its own drives the client by turns instead, and looks and commands in between:
+//!
+//! ```no_run
+//! # use minitorrent::client::{Outcome, TorrentClient};
+//! # use std::time::Duration;
+//! # let mut client = TorrentClient::builder("a.torrent").build()?;
+//! client.resume()?;
+//! while client.outcome().is_none() {
+//!     for event in client.turn(Some(Duration::from_millis(100)))? {
+//!         println!("{event:?}");
+//!     }
+//! }
+//! # Ok::<(), minitorrent::client::Error>(())
+//! ```
+
+mod config;
+mod error;
+mod load;
+mod torrent_client;
+
+pub use self::config::{Builder, Config, Goal, Source, peer_id};
+pub use self::error::Error;
+pub(crate) use self::error::disk_kind;
+pub use self::load::load;
+pub(crate) use self::torrent_client::os_seed;
+pub use self::torrent_client::{Outcome, TorrentClient};
+pub use crate::disk::files::Allocate;
+pub use crate::engine::io::{DiskError, DiskErrorKind, Event};
+pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};

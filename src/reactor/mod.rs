@@ -1,1 +1,501 @@
-//! The only code that names mio: the turn, sockets, the clock.
+//! The only code that names mio: the turn, sockets, the clock, signals.
+//!
+//! A [`Reactor`] hosts sessions and is all the world they see. It owns one `mio::Poll`, so the program has one
+//! thread and waits in one place. One call of [`Reactor::turn`] is:
+//!
+//! ```text
+//!  1 wait      until a socket is ready, a deadline has come, or not at all while work is left
+//!  2 now       one reading of the clock decides everything in this turn
+//!  3 mark      readiness is kept until a call would have blocked
+//!  4 accept    up to 32 a listener
+//!  5 read      every readable socket once, all through one buffer
+//!  6 udp       up to 64 datagrams a socket
+//!  7 jobs      hashing and checking, about 4 ms
+//!  8 timers    Input::Timeout, if due
+//!  9 write     every connection that has something to send and room for it, one writev each
+//! 10 reap      closed sockets are freed
+//! ```
+//!
+//! After each input the session's outputs are carried out before it hears the next (`host`). Nothing but the
+//! file system is ever waited for, and how long the longest turn took is measured: [`Reactor::longest_turn`].
+
+mod bulk;
+mod clock;
+mod host;
+mod jobs;
+mod listen;
+mod send;
+mod signals;
+mod sockets;
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Events;
+
+use self::host::Host;
+use self::jobs::JobPace;
+use self::listen::Accepted;
+use self::signals::Watch;
+use self::sockets::{SocketKey, Sockets, Source};
+use crate::base::time::{Instant, earliest};
+use crate::disk::{Budget, FileStore, Place, Store as _};
+use crate::engine::Session;
+use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
+use crate::engine::io::{DiskError, Event, Input, TorrentId};
+use crate::engine::stats::Snapshot;
+
+pub use self::clock::Clock;
+pub use self::host::HostId;
+pub use self::listen::Listening;
+
+/// The loop: sessions, their sockets and disks, on one thread.
+pub struct Reactor {
+    clock: Clock,
+    net: Sockets,
+    events: Events,
+    hosts: Vec<Host>,
+    signals: Option<Watch>,
+    /// Every byte that comes in passes through here.
+    receive: Vec<u8>,
+    /// Every block that goes out passes through here. Its pages cost nothing before they are used.
+    send: Vec<u8>,
+    /// Sockets whose turn it is; empty between turns, kept for its capacity.
+    queue: Vec<SocketKey>,
+    heard: Vec<(HostId, Event)>,
+    jobs: JobPace,
+    longest: Duration,
+    turns: u64,
+}
+
+impl Reactor {
+    /// A reactor without sessions. Its clock starts at zero now.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it has no descriptor for the poll.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            clock: Clock::new(),
+            net: Sockets::new()?,
+            events: Events::with_capacity(EVENTS),
+            hosts: Vec::new(),
+            signals: None,
+            receive: vec![0; RECEIVE_BUFFER],
+            send: vec![0; send::BUFFER],
+            queue: Vec::new(),
+            heard: Vec::new(),
+            jobs: JobPace::new(),
+            longest: Duration::ZERO,
+            turns: 0,
+        })
+    }
+
+    /// Takes up a session. Its settings name the port of `listening`, which was bound before.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if a listening socket can't be watched.
+    pub fn host(&mut self, session: Session, listening: Vec<Listening>) -> io::Result<HostId> {
+        let id = HostId(self.hosts.len());
+        let port = listening.first().map_or(0, |one| one.address().port());
+        self.hosts
+            .push(Host::new(id, session, FileStore::default(), port));
+        for one in listening {
+            self.net.listen(id, one.into_socket())?;
+        }
+        Ok(id)
+    }
+
+    /// Catches SIGINT and SIGTERM from now on ([`Reactor::stop_signals`]), and keeps SIGHUP, SIGUSR1, SIGUSR2
+    /// and SIGXFSZ from ending the process.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it can't.
+    pub fn watch_signals(&mut self) -> io::Result<()> {
+        self.signals = Some(Watch::new(self.net.registry())?);
+        Ok(())
+    }
+
+    /// Takes up a torrent: its store learns where its files are before the session asks for them.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`]: the session refuses it, or its files can't be used.
+    pub fn add(
+        &mut self,
+        host: HostId,
+        torrent: AddTorrent,
+        place: Place,
+    ) -> Result<TorrentId, AddError> {
+        let now = self.clock.now();
+        let metainfo = Arc::clone(&torrent.metainfo);
+        let host = &mut self.hosts[host.0];
+        let reply = host.session.handle_command(now, Command::Add(torrent));
+        let result = match reply {
+            Ok(Reply::Added(id)) => host
+                .store
+                .add(id, metainfo, place)
+                .map(|()| id)
+                .map_err(AddError::Disk),
+            Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
+            Err(error) => Err(AddError::Command(error)),
+        };
+        host.settle(&mut self.net, now, &[], &mut self.heard);
+        result
+    }
+
+    /// Gives a session a command and carries out what follows from it.
+    ///
+    /// # Errors
+    ///
+    /// What the session says to it.
+    pub fn command(&mut self, host: HostId, command: Command) -> Result<Reply, CommandError> {
+        let now = self.clock.now();
+        let host = &mut self.hosts[host.0];
+        let reply = host.session.handle_command(now, command);
+        host.settle(&mut self.net, now, &[], &mut self.heard);
+        reply
+    }
+
+    /// For a torrent that is complete: makes its empty files and cuts longer ones, if that was allowed.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn finish(&mut self, host: HostId, torrent: TorrentId) -> Result<(), DiskError> {
+        self.hosts[host.0].store.finish(torrent)
+    }
+
+    /// Closes all sockets of a session at once. It should have stopped; it is driven no more.
+    pub fn retire(&mut self, host: HostId) {
+        self.net.close_host(host);
+        self.hosts[host.0].retired = true;
+    }
+
+    /// Waits at most `most` for something to happen (`None`: as long as it takes), and does what is to be done.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it can't wait: there is no going on.
+    pub fn turn(&mut self, most: Option<Duration>) -> io::Result<()> {
+        let wait = self.wait_at_most(self.clock.now(), most);
+        self.net.wait(&mut self.events, wait)?;
+        let now = self.clock.now();
+        self.mark(now);
+        self.connect(now);
+        self.accept(now);
+        self.read(now);
+        self.receive_datagrams(now);
+        self.work(now);
+        self.time_out(now);
+        self.write(now);
+        self.net.reap();
+        self.turns += 1;
+        self.longest = self.longest.max(self.clock.now() - now);
+        Ok(())
+    }
+
+    /// The events since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<(HostId, Event)> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// How a session stands.
+    pub fn snapshot(&self, host: HostId) -> Snapshot {
+        self.hosts[host.0].session.snapshot(self.clock.now())
+    }
+
+    /// The time on the reactor's clock.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// How often SIGINT or SIGTERM came.
+    pub fn stop_signals(&self) -> u32 {
+        self.signals.as_ref().map_or(0, Watch::stops)
+    }
+
+    /// How long the longest turn took, waiting not counted: whatever happens waits at most so long.
+    pub fn longest_turn(&self) -> Duration {
+        self.longest
+    }
+
+    /// How many turns there were: about as often as that the process woke up.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    // ---------------------------------------------------------------------- the steps of the turn
+
+    fn wait_at_most(&self, now: Instant, most: Option<Duration>) -> Option<Duration> {
+        let hosts = self.hosts.iter().filter(|host| !host.retired);
+        if self.net.has_work(now) || hosts.clone().any(|host| host.has_job) {
+            return Some(Duration::ZERO);
+        }
+        let mut most = most;
+        let mut readable = self.net.readable().peekable();
+        if readable.peek().is_some() {
+            let allowed = |stream: &sockets::Stream| {
+                let session = &self.hosts[stream.host.0].session;
+                session.read_allowance(now, stream.conn) > 0
+            };
+            if readable.any(allowed) {
+                return Some(Duration::ZERO);
+            }
+            most = Some(most.map_or(HELD_BACK, |most| most.min(HELD_BACK)));
+        }
+        let due = hosts.fold(self.net.poll_timeout(), |sooner, host| {
+            earliest(sooner, host.session.poll_timeout())
+        });
+        let until = due.map(|due| now.until(due));
+        match (until, most) {
+            (Some(until), Some(most)) => Some(until.min(most)),
+            (one, None) | (None, one) => one,
+        }
+    }
+
+    fn mark(&mut self, now: Instant) {
+        for event in &self.events {
+            if event.token() == signals::TOKEN {
+                if let Some(signals) = &mut self.signals {
+                    signals.handle_ready();
+                }
+            } else {
+                self.net.mark(event);
+            }
+        }
+        self.net.mark_bulk(now);
+    }
+
+    fn connect(&mut self, now: Instant) {
+        for key in self.net.take_connecting() {
+            let Some(stream) = self.net.stream(key) else {
+                continue;
+            };
+            let (host, conn) = (&mut self.hosts[stream.host.0], stream.conn);
+            match self.net.connected(key) {
+                None => {}
+                Some(Ok(())) => {
+                    let input = Input::Connected { conn };
+                    host.handle(&mut self.net, now, input, &mut self.heard);
+                }
+                Some(Err(why)) => {
+                    host.close(&mut self.net, conn);
+                    let input = Input::ConnectFailed { conn, why };
+                    host.handle(&mut self.net, now, input, &mut self.heard);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        let mut index = 0;
+        while let Some(source) = self.net.port_mut(index) {
+            index += 1;
+            if !matches!(source, Source::Listener(_)) {
+                continue;
+            }
+            for _ in 0..ACCEPTS {
+                if !self.accept_one(now, index - 1) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes one connection from the `index`th port; false if there was none.
+    fn accept_one(&mut self, now: Instant, index: usize) -> bool {
+        let Some(Source::Listener(listener)) = self.net.port_mut(index) else {
+            return false;
+        };
+        let host = &mut self.hosts[listener.host.0];
+        let (tcp, from) = match listener.accept(now) {
+            Accepted::One(tcp, from) => (tcp, from),
+            Accepted::Gone => return true,
+            Accepted::Shortage(error) => {
+                let warning = Event::Warning {
+                    kind: "net.fds",
+                    message: format!("cannot take up a connection: {error}; trying again"),
+                };
+                self.heard.push((host.id, warning));
+                return false;
+            }
+            Accepted::None => return false,
+        };
+        // Whom the session does not want is closed by dropping the socket.
+        if let Some(conn) = host.session.accept(now, from) {
+            match self.net.adopt(now, host.id, conn, tcp) {
+                Ok(socket) => host.bind(conn, socket),
+                Err(error) => {
+                    log::debug!("a connection from {from} can't be watched: {error}");
+                    host.settle(&mut self.net, now, &[], &mut self.heard);
+                    host.session.handle(now, Input::Failed { conn });
+                }
+            }
+        }
+        host.settle(&mut self.net, now, &[], &mut self.heard);
+        true
+    }
+
+    fn read(&mut self, now: Instant) {
+        let mut queue = std::mem::take(&mut self.queue);
+        self.net.take_readable(&mut queue);
+        let mut left = READ_TURN;
+        for &key in &queue {
+            // Who gets no turn now is the first in the next.
+            if left == 0 {
+                self.net.queue(key);
+                continue;
+            }
+            left = left.saturating_sub(self.read_one(now, key));
+        }
+        self.queue = queue;
+    }
+
+    /// Reads once from a connection and hands in what came; gives how many bytes.
+    fn read_one(&mut self, now: Instant, key: SocketKey) -> usize {
+        let Some(stream) = self.net.stream_mut(key) else {
+            return 0;
+        };
+        let (host, conn) = (&mut self.hosts[stream.host.0], stream.conn);
+        let allowed = host.session.read_allowance(now, conn);
+        let room = allowed.min(self.receive.len());
+        if room == 0 {
+            self.net.queue(key);
+            return 0;
+        }
+        let result = stream.tcp.read(&mut self.receive[..room]);
+        let net = &mut self.net;
+        match result {
+            Ok(0) => {
+                net.handle_end(now, key);
+                host.handle(net, now, Input::Ended { conn }, &mut self.heard);
+                0
+            }
+            Ok(bytes) => {
+                net.handle_read(now, key, Some(bytes), room);
+                let bytes = &self.receive[..bytes];
+                let input = Input::Received { conn, bytes };
+                host.handle(net, now, input, &mut self.heard);
+                bytes.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                net.handle_read(now, key, None, room);
+                0
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                net.queue(key);
+                0
+            }
+            Err(error) => {
+                log::debug!("connection {conn:?} broke: {error}");
+                host.close(net, conn);
+                host.handle(net, now, Input::Failed { conn }, &mut self.heard);
+                0
+            }
+        }
+    }
+
+    fn receive_datagrams(&mut self, now: Instant) {
+        let mut index = 0;
+        while self.net.port_mut(index).is_some() {
+            for _ in 0..DATAGRAMS {
+                if !self.receive_datagram(now, index) {
+                    break;
+                }
+            }
+            index += 1;
+        }
+    }
+
+    /// Takes one datagram from the `index`th port; false if there was none.
+    fn receive_datagram(&mut self, now: Instant, index: usize) -> bool {
+        let Some(Source::Udp(udp)) = self.net.port_mut(index) else {
+            return false;
+        };
+        if !udp.readable {
+            return false;
+        }
+        let host = &mut self.hosts[udp.host.0];
+        match udp.socket.recv_from(&mut self.receive) {
+            Ok((len, from)) => {
+                let bytes = &self.receive[..len];
+                let input = Input::Datagram { from, bytes };
+                host.handle(&mut self.net, now, input, &mut self.heard);
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                udp.readable = false;
+                false
+            }
+            // What went wrong with an earlier datagram is reported here (ICMP): more may wait behind it.
+            Err(_) => true,
+        }
+    }
+
+    fn work(&mut self, now: Instant) {
+        let mut began = now;
+        let mut spent = Duration::ZERO;
+        for host in &mut self.hosts {
+            while host.has_job && spent < jobs::SLICE && !host.retired {
+                let budget = Budget(self.jobs.budget());
+                host.has_job = host.store.work(budget, &mut host.done);
+                host.settle(&mut self.net, now, &[], &mut self.heard);
+                let ended = self.clock.now();
+                spent += ended - began;
+                // The last slice of a job is short for another reason than speed.
+                if host.has_job {
+                    self.jobs.handle_slice(began, ended);
+                }
+                began = ended;
+            }
+        }
+    }
+
+    fn time_out(&mut self, now: Instant) {
+        for host in self.hosts.iter_mut().filter(|host| !host.retired) {
+            if host.session.poll_timeout().is_some_and(|due| due <= now) {
+                host.handle(&mut self.net, now, Input::Timeout, &mut self.heard);
+            }
+        }
+    }
+
+    fn write(&mut self, now: Instant) {
+        let mut queue = std::mem::take(&mut self.queue);
+        self.net.take_sending(&mut queue);
+        for &key in &queue {
+            let Some(stream) = self.net.stream(key) else {
+                continue;
+            };
+            let host = &mut self.hosts[stream.host.0];
+            let net = &mut self.net;
+            send::send(host, net, now, key, &mut self.send, &mut self.heard);
+        }
+        self.queue = queue;
+    }
+}
+
+/// Why a torrent was not taken up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AddError {
+    /// The session refused it.
+    Command(CommandError),
+    /// Its files can't be used.
+    Disk(DiskError),
+}
+
+/// Events taken at once; more wait for the next turn.
+const EVENTS: usize = 256;
+/// The receive buffer: larger reads are hardly cheaper and spill out of the cache.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+/// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.
+const READ_TURN: usize = 4 << 20;
+/// Connections accepted in a turn, a listener.
+const ACCEPTS: usize = 32;
+/// Datagrams taken in a turn, a socket.
+const DATAGRAMS: usize = 64;
+/// How soon a connection is looked at again that could be read but may not be.
+const HELD_BACK: Duration = Duration::from_millis(20);

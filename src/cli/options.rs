@@ -1,0 +1,667 @@
+//! The command line: one table of options drives reading it and `--help`.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pico_args::Arguments;
+
+use super::values;
+use crate::base::escape::escape_field;
+use crate::base::limits;
+use crate::client::{Allocate, Config, Goal};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(super) struct Options {
+    /// What to do.
+    pub(super) command: Command,
+    /// With what, at least one unless the command takes none.
+    pub(super) torrents: Vec<OsString>,
+    pub(super) output_dir: PathBuf,
+    pub(super) max_peers: usize,
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) progress: ProgressKind,
+    pub(super) json: bool,
+    pub(super) seed: bool,
+    pub(super) stop_timeout: Option<Duration>,
+    pub(super) ports: RangeInclusive<u16>,
+    pub(super) force: bool,
+    pub(super) allocate: Allocate,
+    pub(super) max_torrent_size: usize,
+    pub(super) size: u64,
+    pub(super) verbose: bool,
+    pub(super) quiet: bool,
+}
+
+impl Options {
+    /// Reads the arguments behind the program's name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, naming the option.
+    pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+        let line = Line::cut(arguments)?;
+        if line.has("--help") {
+            return Ok(Self::bare(Command::Help));
+        }
+        if line.has("--version") {
+            return Ok(Self::bare(Command::Version));
+        }
+        line.check()?;
+        let Line {
+            command,
+            options,
+            mut torrents,
+        } = line;
+        let mut taker = Taker(Arguments::from_vec(options));
+        let defaults = Config::default();
+        let options = Self {
+            command,
+            output_dir: taker
+                .value("--output-directory", values::path)?
+                .unwrap_or(defaults.output_dir),
+            max_peers: taker
+                .value("--max-peers", values::max_peers)?
+                .unwrap_or(defaults.max_peers),
+            peers: taker.value("--peers", values::peers)?.unwrap_or_default(),
+            progress: taker.value("--progress", values::progress)?.unwrap_or(
+                if taker.flag("--use-progress-bar") {
+                    ProgressKind::Bar
+                } else {
+                    ProgressKind::Auto
+                },
+            ),
+            json: taker.flag("--json"),
+            seed: taker.flag("--seed"),
+            stop_timeout: taker.value("--stop-timeout", values::duration)?,
+            ports: taker
+                .value("--port", values::ports)?
+                .unwrap_or(defaults.ports),
+            force: taker.flag("--force"),
+            allocate: taker
+                .value("--allocate", values::allocate)?
+                .unwrap_or(defaults.allocate),
+            max_torrent_size: taker
+                .value("--max-torrent-size", values::size)?
+                .map_or(limits::TORRENT_FILE_MAX, |size| {
+                    usize::try_from(size).unwrap_or(usize::MAX)
+                }),
+            size: taker.value("--size", values::size)?.unwrap_or(DEMO_SIZE),
+            verbose: taker.flag("--verbose"),
+            quiet: taker.flag("--quiet"),
+            torrents: {
+                let named = taker.value("--torrent", values::os)?;
+                torrents.extend(named);
+                torrents
+            },
+        };
+        options.check_torrents()?;
+        Ok(options)
+    }
+
+    /// The client's settings for one torrent.
+    pub(super) fn config(&self) -> Config {
+        Config {
+            goal: match self.command {
+                Command::Check => Goal::Check,
+                Command::Seed => Goal::Seed,
+                _ if self.seed => Goal::DownloadAndSeed,
+                _ => Goal::Download,
+            },
+            output_dir: self.output_dir.clone(),
+            max_peers: self.max_peers,
+            peers: self.peers.clone(),
+            ports: self.ports.clone(),
+            allocate: self.allocate,
+            force: self.force,
+            max_torrent_size: self.max_torrent_size,
+            stop_timeout: self.stop_timeout,
+            catch_signals: true,
+            ..Config::default()
+        }
+    }
+
+    fn bare(command: Command) -> Self {
+        let config = Config::default();
+        Self {
+            command,
+            torrents: Vec::new(),
+            output_dir: config.output_dir,
+            max_peers: config.max_peers,
+            peers: Vec::new(),
+            progress: ProgressKind::Auto,
+            json: false,
+            seed: false,
+            stop_timeout: None,
+            ports: config.ports,
+            force: false,
+            allocate: config.allocate,
+            max_torrent_size: config.max_torrent_size,
+            size: DEMO_SIZE,
+            verbose: false,
+            quiet: false,
+        }
+    }
+
+    fn check_torrents(&self) -> Result<(), UsageError> {
+        let given = self.torrents.len();
+        let (least, most) = match self.command {
+            Command::Download | Command::Seed => (1, 1),
+            Command::Check | Command::Show => (1, usize::MAX),
+            Command::Demo | Command::Help | Command::Version => (0, 0),
+        };
+        if given < least {
+            return Err(UsageError::new("no torrent is named"));
+        }
+        if given > most {
+            let extra = escape_field(self.torrents[most].as_encoded_bytes());
+            let message = if most == 0 {
+                format!("demo takes no torrent: {extra}")
+            } else {
+                format!("one torrent at a time, and this is one too many: {extra}")
+            };
+            return Err(UsageError::new(message));
+        }
+        if self.torrents.iter().any(|torrent| torrent.is_empty()) {
+            return Err(UsageError::new("the name of a torrent is empty"));
+        }
+        Ok(())
+    }
+}
+
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Command {
+    Download,
+    Seed,
+    Check,
+    Show,
+    Demo,
+    Help,
+    Version,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ProgressKind {
+    Auto,
+    Bar,
+    Lines,
+    Json,
+    None,
+}
+
+/// What is wrong with a command line.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct UsageError {
+    /// One line; what came from outside is escaped.
+    pub(super) message: String,
+}
+
+impl UsageError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+/// An option as it is known to the reader and to `--help`.
+pub(super) struct Opt {
+    pub(super) long: &'static str,
+    pub(super) short: Option<&'static str>,
+    /// What its value is called; `None` for a flag.
+    pub(super) value: Option<&'static str>,
+    /// Which commands take it.
+    pub(super) commands: &'static [Command],
+    pub(super) help: &'static str,
+}
+
+/// The command line cut into its parts, with options spelled in full and apart from their values.
+struct Line {
+    command: Command,
+    options: Vec<OsString>,
+    torrents: Vec<OsString>,
+}
+
+impl Line {
+    /// Cuts it. Behind `--` everything is a torrent.
+    fn cut(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+        let mut arguments = arguments.into_iter().peekable();
+        let mut line = Self {
+            command: Command::Download,
+            options: Vec::new(),
+            torrents: Vec::new(),
+        };
+        if let Some(command) = arguments.peek().and_then(|first| command(first)) {
+            line.command = command;
+            arguments.next();
+        }
+        while let Some(argument) = arguments.next() {
+            if argument == "--" {
+                line.torrents.extend(arguments);
+                break;
+            }
+            let bytes = argument.as_encoded_bytes();
+            if bytes.len() < 2 || bytes[0] != b'-' {
+                line.torrents.push(argument);
+                continue;
+            }
+            let (name, joined) = split(&argument);
+            let Some(option) = find(name) else {
+                return Err(unknown(name, line.command));
+            };
+            line.options.push(option.long.into());
+            let value = match (option.value, joined) {
+                (None, None) => continue,
+                (None, Some(_)) => {
+                    let message = format!("{} takes no value", option.long);
+                    return Err(UsageError::new(message));
+                }
+                (Some(_), Some(value)) => value.to_owned(),
+                // `-` is standard input; anything else that begins so is the next option.
+                (Some(_), None) => arguments
+                    .next_if(|next| !is_option(next))
+                    .unwrap_or_default(),
+            };
+            if value.is_empty() {
+                let what = option.value.unwrap_or_default();
+                let message = format!("{} needs a value: {what}", option.long);
+                return Err(UsageError::new(message));
+            }
+            if find(&value).is_some() {
+                let value = escape_field(value.as_encoded_bytes());
+                let message = format!("{} needs a value, not {value}", option.long);
+                return Err(UsageError::new(message));
+            }
+            line.options.push(value);
+        }
+        Ok(line)
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|given| given == option)
+    }
+
+    /// Sees that no option is given twice, or to a command that does not take it.
+    fn check(&self) -> Result<(), UsageError> {
+        for option in OPTIONS {
+            let times = self.options.iter().filter(|given| *given == option.long);
+            match times.count() {
+                0 => {}
+                1 if option.commands.contains(&self.command) => {}
+                1 => {
+                    let message = format!("{} does not go with this command", option.long);
+                    return Err(UsageError::new(message));
+                }
+                _ => {
+                    let message = format!("{} is given twice", option.long);
+                    return Err(UsageError::new(message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes options out of the line, each in its type.
+struct Taker(Arguments);
+
+impl Taker {
+    fn flag(&mut self, name: &'static str) -> bool {
+        self.0.contains(name)
+    }
+
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        read: fn(&OsStr) -> Result<T, String>,
+    ) -> Result<Option<T>, UsageError> {
+        // pico-args would add words of its own to the reader's, so the reader comes after it.
+        let value = self
+            .0
+            .opt_value_from_os_str(name, |value| Ok::<_, String>(value.to_owned()))
+            .map_err(|error| UsageError::new(error.to_string()))?;
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        read(&value).map(Some).map_err(|why| {
+            let shown = escape_field(value.as_encoded_bytes());
+            UsageError::new(format!("{name} {shown}: {why}"))
+        })
+    }
+}
+
+/// The option of that name, long or short.
+fn find(name: &OsStr) -> Option<&'static Opt> {
+    OPTIONS
+        .iter()
+        .find(|option| name == option.long || option.short.is_some_and(|short| name == short))
+}
+
+fn command(word: &OsStr) -> Option<Command> {
+    let known = COMMANDS.iter().find(|(name, ..)| word == *name)?;
+    Some(known.1)
+}
+
+fn is_option(argument: &OsStr) -> bool {
+    argument.len() > 1 && argument.as_encoded_bytes()[0] == b'-'
+}
+
+/// Cuts `--name=value`.
+fn split(argument: &OsStr) -> (&OsStr, Option<&OsStr>) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = argument.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (
+            OsStr::from_bytes(&bytes[..at]),
+            Some(OsStr::from_bytes(&bytes[at + 1..])),
+        ),
+        None => (argument, None),
+    }
+}
+
+fn unknown(name: &OsStr, command: Command) -> UsageError {
+    let shown = escape_field(name.as_encoded_bytes());
+    let given = name.to_string_lossy();
+    let names = OPTIONS
+        .iter()
+        .filter(|option| option.commands.contains(&command))
+        .flat_map(|option| [Some(option.long), option.short])
+        .flatten();
+    let nearest = names.min_by_key(|known| distance(&given, known));
+    let message = match nearest {
+        Some(nearest) => format!("there is no option {shown}; the nearest is {nearest}"),
+        None => format!("there is no option {shown}"),
+    };
+    UsageError::new(message)
+}
+
+/// How many characters must be put in, taken out or changed to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    // What is far too long can't be a slip.
+    let one: Vec<char> = one.chars().take(40).collect();
+    let mut row: Vec<usize> = (0..=one.len()).collect();
+    for (at, letter) in other.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = at + 1;
+        for index in 0..one.len() {
+            let change = diagonal + usize::from(one[index] != letter);
+            diagonal = row[index + 1];
+            row[index + 1] = change.min(row[index] + 1).min(diagonal + 1);
+        }
+    }
+    row[one.len()]
+}
+
+/// The commands: word, meaning, what follows it, help. Without a word it is a download.
+pub(super) const COMMANDS: &[(&str, Command, &str, &str)] = &[
+    (
+        "seed",
+        Command::Seed,
+        "TORRENT",
+        "check what is in the output directory, then seed it",
+    ),
+    (
+        "check",
+        Command::Check,
+        "TORRENT...",
+        "hash what is there: a line a torrent",
+    ),
+    (
+        "show",
+        Command::Show,
+        "TORRENT...",
+        "what the torrent file says",
+    ),
+    (
+        "demo",
+        Command::Demo,
+        "",
+        "make a payload, seed, track and download it on 127.0.0.1",
+    ),
+];
+
+const RUNS: &[Command] = &[Command::Download, Command::Seed];
+const FETCHES: &[Command] = &[Command::Download];
+const TORRENTS: &[Command] = &[
+    Command::Download,
+    Command::Seed,
+    Command::Check,
+    Command::Show,
+];
+const FILES: &[Command] = &[Command::Download, Command::Seed, Command::Check];
+const SHOWS_PROGRESS: &[Command] = &[Command::Download, Command::Seed, Command::Demo];
+const ALL: &[Command] = &[
+    Command::Download,
+    Command::Seed,
+    Command::Check,
+    Command::Show,
+    Command::Demo,
+];
+
+/// Every option there is.
+pub(super) const OPTIONS: &[Opt] = &[
+    Opt {
+        long: "--output-directory",
+        short: Some("-o"),
+        value: Some("DIR"),
+        commands: FILES,
+        help: "where the files go (default: .)",
+    },
+    Opt {
+        long: "--max-peers",
+        short: None,
+        value: Some("N"),
+        commands: RUNS,
+        help: "peers at once, both directions together (default: 12)",
+    },
+    Opt {
+        long: "--peers",
+        short: None,
+        value: Some("FILE|LIST"),
+        commands: RUNS,
+        help: "peers to begin with: ip:port a line, or comma separated",
+    },
+    Opt {
+        long: "--torrent",
+        short: None,
+        value: Some("FILE"),
+        commands: TORRENTS,
+        help: "the torrent, for those who prefer an option",
+    },
+    Opt {
+        long: "--seed",
+        short: None,
+        value: None,
+        commands: FETCHES,
+        help: "go on seeding after completion",
+    },
+    Opt {
+        long: "--stop-timeout",
+        short: None,
+        value: Some("T"),
+        commands: RUNS,
+        help: "give up when nothing moved for T: 90, 90s, 5m, 2h (default: never)",
+    },
+    Opt {
+        long: "--port",
+        short: None,
+        value: Some("N[-M]"),
+        commands: RUNS,
+        help: "ports to listen on, the first free one (default: 6881-6889)",
+    },
+    Opt {
+        long: "--allocate",
+        short: None,
+        value: Some("sparse|full"),
+        commands: FETCHES,
+        help: "how new files get their blocks (default: sparse)",
+    },
+    Opt {
+        long: "--force",
+        short: None,
+        value: None,
+        commands: FETCHES,
+        help: "an existing file that is longer may be cut",
+    },
+    Opt {
+        long: "--max-torrent-size",
+        short: None,
+        value: Some("N"),
+        commands: TORRENTS,
+        help: "largest torrent file read (default: 32M)",
+    },
+    Opt {
+        long: "--size",
+        short: None,
+        value: Some("N"),
+        commands: &[Command::Demo],
+        help: "bytes of the demo's payload (default: 256M)",
+    },
+    Opt {
+        long: "--progress",
+        short: None,
+        value: Some("KIND"),
+        commands: SHOWS_PROGRESS,
+        help: "auto, bar, lines, json or none (auto: a bar on a terminal, else lines)",
+    },
+    Opt {
+        long: "--use-progress-bar",
+        short: None,
+        value: None,
+        commands: SHOWS_PROGRESS,
+        help: "as --progress bar",
+    },
+    Opt {
+        long: "--json",
+        short: None,
+        value: None,
+        commands: &[
+            Command::Download,
+            Command::Seed,
+            Command::Show,
+            Command::Demo,
+        ],
+        help: "events (show: the answer) as JSON on standard output",
+    },
+    Opt {
+        long: "--verbose",
+        short: Some("-v"),
+        value: None,
+        commands: ALL,
+        help: "say more on standard error",
+    },
+    Opt {
+        long: "--quiet",
+        short: Some("-q"),
+        value: None,
+        commands: ALL,
+        help: "only errors",
+    },
+    Opt {
+        long: "--help",
+        short: Some("-h"),
+        value: None,
+        commands: ALL,
+        help: "this text",
+    },
+    Opt {
+        long: "--version",
+        short: Some("-V"),
+        value: None,
+        commands: ALL,
+        help: "name and version",
+    },
+];
+
+/// Bytes of the demo's payload.
+const DEMO_SIZE: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn read(line: &str) -> Result<Options, String> {
+        Options::read(line.split_whitespace().map(OsString::from).collect())
+            .map_err(|error| error.message)
+    }
+
+    #[test]
+    fn the_five_options_of_the_original_work_unchanged() {
+        let options = read(
+            "--torrent a.torrent --peers 1.2.3.4:5,[::1]:6 --output-directory out \
+             --use-progress-bar --max-peers 7",
+        )
+        .expect("a good line");
+        assert_eq!(options.command, Command::Download);
+        assert_eq!(options.torrents, ["a.torrent"]);
+        assert_eq!(options.peers.len(), 2);
+        assert_eq!(options.output_dir, PathBuf::from("out"));
+        assert_eq!(options.progress, ProgressKind::Bar);
+        assert_eq!(options.max_peers, 7);
+    }
+
+    #[test]
+    fn an_unknown_option_is_named_with_its_nearest_neighbour() {
+        let wrong = |line: &str, words: [&str; 2]| {
+            let message = read(line).expect_err("a bad line");
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        };
+        wrong("--prot 1 a", ["--prot;", "--port"]);
+        wrong("--max-peer=3 a", ["--max-peer;", "--max-peers"]);
+        wrong("show --jsn a", ["--jsn;", "--json"]);
+        wrong("--sequential a", ["--sequential;", "nearest"]);
+        wrong("-x a", ["-x;", "nearest"]);
+    }
+
+    #[test]
+    fn values_that_are_missing_wrong_or_given_twice_are_named() {
+        for (line, message) in [
+            ("a --port", "--port needs a value: N[-M]"),
+            ("-o -v a", "--output-directory needs a value: DIR"),
+            (
+                "--output-directory= a",
+                "--output-directory needs a value: DIR",
+            ),
+            (
+                "-o=--json a",
+                "--output-directory needs a value, not --json",
+            ),
+            ("--json=1 a", "--json takes no value"),
+            ("-o x -o y a", "--output-directory is given twice"),
+            ("check --seed a", "--seed does not go with this command"),
+            ("--max-peers 0 a", "--max-peers 0: a number from 1 to 10000"),
+            ("a b", "one torrent at a time, and this is one too many: b"),
+            ("", "no torrent is named"),
+            ("demo x", "demo takes no torrent: x"),
+        ] {
+            assert_eq!(read(line).expect_err(line), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn two_dashes_end_the_options_and_bytes_are_kept() {
+        let name = OsString::from_vec(b"-v\xff".to_vec());
+        let options = Options::read(vec!["-q".into(), "--".into(), name.clone()]);
+        let options = options.expect("a good line");
+        assert_eq!(options.torrents, [name]);
+        assert!(options.quiet && !options.verbose);
+        let joined = OsString::from_vec(b"--output-directory=\xfe=".to_vec());
+        let options = Options::read(vec![joined, "show".into()]).expect("a good line");
+        assert_eq!(options.output_dir.as_os_str().as_encoded_bytes(), b"\xfe=");
+        assert_eq!(options.torrents, ["show"]);
+    }
+
+    #[test]
+    fn distances_count_single_characters() {
+        assert_eq!(distance("--prot", "--port"), 2);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

@@ -1,0 +1,81 @@
+//! A bar on a terminal, redrawn in place on standard error.
+//!
+//! It is drawn when the loop ticks; indicatif's own ticker would be a thread.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{phase, units};
+use crate::base::escape::escape;
+use crate::cli::face::Run;
+use crate::client::Phase;
+use crate::wire::metainfo::Metainfo;
+
+/// A line with a bar in it.
+#[derive(Default)]
+pub(in crate::cli) struct Bar {
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    pub(super) fn started(&mut self, metainfo: &Metainfo) {
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
+        let bar = ProgressBar::with_draw_target(Some(metainfo.geometry.total()), target);
+        // Without colours: they would say nothing that the words don't.
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}% {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(escape(metainfo.name.as_bytes(), NAME_MAX));
+        self.bar = Some(bar);
+    }
+
+    pub(super) fn tick(&mut self, run: &Run) {
+        let Some(bar) = &self.bar else {
+            return;
+        };
+        let it = &run.torrent;
+        if it.phase == Phase::Checking {
+            let part = u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1));
+            bar.set_position(part);
+            bar.set_message("checking");
+            return;
+        }
+        bar.set_position(it.bytes_have);
+        let left = it.bytes.saturating_sub(it.bytes_have);
+        let rest = match left.checked_div(it.down_rate) {
+            Some(seconds) if left > 0 => {
+                format!(
+                    ", {} left",
+                    units::time(std::time::Duration::from_secs(seconds))
+                )
+            }
+            _ => String::new(),
+        };
+        bar.set_message(format!(
+            "{}, {}/s down, {}/s up, {} peers{rest}",
+            phase(it.phase),
+            units::bytes(it.down_rate),
+            units::bytes(it.up_rate),
+            it.peers,
+        ));
+    }
+
+    /// Writes something above the bar.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Leaves the line as it is.
+    pub(super) fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.abandon();
+        }
+    }
+}
+
+/// Draws a second at most.
+const DRAWS: u8 = 8;
+/// Of the torrent's name, so that the bar fits into a usual terminal.
+const NAME_MAX: usize = 24;

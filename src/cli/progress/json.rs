@@ -1,0 +1,163 @@
+//! Events as JSON on standard output: an object a line, `event` first. Fields may be added, none renamed.
+
+use serde::Serialize;
+
+use crate::cli::face::Run;
+use crate::cli::terminal;
+use crate::client::Event;
+use crate::wire::metainfo::Metainfo;
+
+/// A stream of JSON lines.
+pub(in crate::cli) struct Json;
+
+impl Json {
+    pub(super) fn started(&mut self, metainfo: &Metainfo) {
+        line(&Line::Started {
+            info_hash: metainfo.info_hash.to_string(),
+            name: &metainfo.name,
+            length: metainfo.geometry.total(),
+        });
+    }
+
+    pub(super) fn tick(&mut self, run: &Run) {
+        let it = &run.torrent;
+        line(&Line::Progress {
+            pieces: it.pieces_have,
+            of: it.pieces,
+            downloaded: it.downloaded,
+            uploaded: it.uploaded,
+            wasted: it.wasted,
+            down_rate: it.down_rate,
+            up_rate: it.up_rate,
+            peers: it.peers,
+            seeds: it.seeds,
+            longest_turn_ms: run.longest_turn.as_secs_f64() * 1000.0,
+            checked: it.pieces_checked,
+        });
+    }
+
+    pub(super) fn complete(&mut self, run: &Run) {
+        self.tick(run);
+        line(&Line::Complete {
+            seconds: run.elapsed.as_secs_f64(),
+            downloaded: run.torrent.downloaded,
+            uploaded: run.torrent.uploaded,
+            wasted: run.torrent.wasted,
+            verified: run.torrent.bytes_have,
+        });
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Tracker { url, result, .. } => line(&Line::Tracker {
+                url,
+                status: if result.is_ok() { "ok" } else { "error" },
+                peers: *result.as_ref().unwrap_or(&0),
+                message: result.as_ref().err().map_or("", String::as_str),
+            }),
+            Event::PeerConnected {
+                address, client, ..
+            } => peer(address.to_string(), client, "connected", ""),
+            Event::PeerGone { address, why, .. } => peer(address.to_string(), "", "gone", why),
+            Event::Banned { address, piece, .. } => {
+                let message = format!("bad data in piece {piece}");
+                peer(address.to_string(), "", "banned", &message);
+            }
+            // These are in the progress, or become warnings and errors.
+            Event::Checked { .. }
+            | Event::PieceDone { .. }
+            | Event::PieceFailed { .. }
+            | Event::Complete { .. }
+            | Event::DiskTrouble { .. }
+            | Event::DiskRecovered { .. }
+            | Event::Warning { .. }
+            | Event::Stopped => {}
+        }
+    }
+}
+
+fn peer(address: String, client: &str, state: &'static str, message: &str) {
+    line(&Line::Peer {
+        address,
+        client,
+        state,
+        message,
+    });
+}
+
+/// One line of the stream.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(in crate::cli) enum Line<'a> {
+    Started {
+        info_hash: String,
+        name: &'a str,
+        length: u64,
+    },
+    Progress {
+        pieces: u32,
+        of: u32,
+        downloaded: u64,
+        uploaded: u64,
+        wasted: u64,
+        down_rate: u64,
+        up_rate: u64,
+        peers: u32,
+        seeds: u32,
+        longest_turn_ms: f64,
+        checked: u32,
+    },
+    Tracker {
+        url: &'a str,
+        status: &'static str,
+        peers: u32,
+        message: &'a str,
+    },
+    Peer {
+        address: String,
+        client: &'a str,
+        state: &'static str,
+        message: &'a str,
+    },
+    Warning {
+        kind: &'a str,
+        message: &'a str,
+    },
+    Error {
+        kind: &'a str,
+        message: &'a str,
+    },
+    Complete {
+        seconds: f64,
+        downloaded: u64,
+        uploaded: u64,
+        wasted: u64,
+        verified: u64,
+    },
+}
+
+/// Writes one.
+pub(in crate::cli) fn line(line: &Line<'_>) {
+    // Numbers and text always have a JSON form; if not, a line is lost and nothing else.
+    if let Ok(text) = serde_json::to_string(line) {
+        terminal::out(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_comes_first_and_fields_have_their_names() {
+        let warning = Line::Warning {
+            kind: "a.b",
+            message: "\u{1b}",
+        };
+        let text = serde_json::to_string(&warning).expect("text has a JSON form");
+        assert_eq!(
+            text,
+            r#"{"event":"warning","kind":"a.b","message":"\u001b"}"#
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! Standard output and standard error, which may be closed, full or gone: a lost line is no reason to stop.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Writes a line to standard output.
+pub(super) fn out(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}");
+    let _ = stdout.flush();
+}
+
+/// Writes a line to standard error.
+pub(super) fn err(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Whether standard error is a terminal that can redraw a line.
+pub(super) fn can_redraw() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    io::stderr().is_terminal() && !dumb
+}

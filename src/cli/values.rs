@@ -1,0 +1,193 @@
+//! The values of options, in the words that users write.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::options::ProgressKind;
+use crate::base::escape::escape_field;
+use crate::base::limits;
+use crate::client::Allocate;
+
+/// Any bytes.
+pub(super) fn os(value: &OsStr) -> Result<OsString, String> {
+    Ok(value.to_owned())
+}
+
+/// A path, in any bytes.
+pub(super) fn path(value: &OsStr) -> Result<PathBuf, String> {
+    Ok(value.into())
+}
+
+/// 1 to 10000.
+pub(super) fn max_peers(value: &OsStr) -> Result<usize, String> {
+    let number = text(value).and_then(|text| text.parse().ok());
+    number
+        .filter(|number| (1..=PEERS_MOST).contains(number))
+        .ok_or_else(|| format!("a number from 1 to {PEERS_MOST}"))
+}
+
+/// `N` or `N-M`.
+pub(super) fn ports(value: &OsStr) -> Result<RangeInclusive<u16>, String> {
+    let read = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some(first..=last)
+    };
+    text(value)
+        .and_then(read)
+        .ok_or_else(|| "a port or a range of ports: 0 to 65535, the lower first".into())
+}
+
+/// Seconds, or a number with `s`, `m`, `h` or `d`.
+pub(super) fn duration(value: &OsStr) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    number(value, &units)
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time above 0: 90, 90s, 5m, 2h or 1d".into())
+}
+
+/// Bytes, or a number with `k`, `M` or `G`: 1024 of the next smaller.
+pub(super) fn size(value: &OsStr) -> Result<u64, String> {
+    let units = [
+        ("k", 1 << 10),
+        ("K", 1 << 10),
+        ("M", 1 << 20),
+        ("G", 1 << 30),
+    ];
+    number(value, &units)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size above 0: 4096, 512k, 10M or 1G".into())
+}
+
+/// `sparse` or `full`.
+pub(super) fn allocate(value: &OsStr) -> Result<Allocate, String> {
+    match text(value) {
+        Some("sparse") => Ok(Allocate::Sparse),
+        Some("full") => Ok(Allocate::Full),
+        _ => Err("sparse or full".into()),
+    }
+}
+
+/// A way to show progress.
+pub(super) fn progress(value: &OsStr) -> Result<ProgressKind, String> {
+    match text(value) {
+        Some("auto") => Ok(ProgressKind::Auto),
+        Some("bar") => Ok(ProgressKind::Bar),
+        Some("lines") => Ok(ProgressKind::Lines),
+        Some("json") => Ok(ProgressKind::Json),
+        Some("none") => Ok(ProgressKind::None),
+        _ => Err("auto, bar, lines, json or none".into()),
+    }
+}
+
+/// Addresses in a list, or a file with one a line; empty lines and those that begin with `#` are passed over.
+pub(super) fn peers(value: &OsStr) -> Result<Vec<SocketAddr>, String> {
+    let listed = text(value).map(|text| addresses(text.split(',')));
+    if let Some(Ok(peers)) = listed {
+        return Ok(peers);
+    }
+    let mut contents = String::new();
+    let read = File::open(Path::new(value))
+        .and_then(|file| file.take(PEERS_FILE_MOST).read_to_string(&mut contents));
+    match read {
+        Ok(_) => addresses(contents.lines()),
+        // It was meant as a list if it looks like one.
+        Err(_) if value.as_encoded_bytes().contains(&b':') => {
+            Err(listed.and_then(Result::err).unwrap_or_default())
+        }
+        Err(error) => Err(format!("neither a list of ip:port nor a file: {error}")),
+    }
+}
+
+fn addresses<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<SocketAddr>, String> {
+    let items = items.map(str::trim);
+    let mut peers = Vec::new();
+    for item in items.filter(|item| !item.is_empty() && !item.starts_with('#')) {
+        let address: Option<SocketAddr> = item.parse().ok();
+        let Some(address) = address.filter(|address| address.port() != 0) else {
+            let item = escape_field(item.as_bytes());
+            return Err(format!("{item} is no ip:port (IPv6 in brackets)"));
+        };
+        if peers.len() < limits::ADDRESSES_MAX && !peers.contains(&address) {
+            peers.push(address);
+        }
+    }
+    if peers.is_empty() {
+        return Err("no address in it".into());
+    }
+    Ok(peers)
+}
+
+/// A whole number with one of these units behind it, or none.
+fn number(value: &OsStr, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text(value)?;
+    let with_unit = |(name, factor): &(&str, u64)| Some((text.strip_suffix(name)?, *factor));
+    let (digits, factor) = units.iter().find_map(with_unit).unwrap_or((text, 1));
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn text(value: &OsStr) -> Option<&str> {
+    value.to_str()
+}
+
+/// More connections than any one machine needs; each costs a descriptor.
+const PEERS_MOST: usize = 10_000;
+/// A file of so many bytes names more addresses than are remembered.
+const PEERS_FILE_MOST: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(text: &str) -> &OsStr {
+        OsStr::new(text)
+    }
+
+    #[test]
+    fn sizes_and_times_take_units_and_nothing_that_is_not_a_whole_number() {
+        assert_eq!(size(os("10M")), Ok(10 << 20));
+        assert_eq!(size(os("4096")), Ok(4096));
+        for wrong in [
+            "1e6",
+            "-1",
+            "18446744073709551616",
+            "99999999999G",
+            "M",
+            "0",
+            "+1",
+            "",
+        ] {
+            assert!(size(os(wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!(duration(os("2h")), Ok(Duration::from_secs(7200)));
+        assert!(duration(os("1.5s")).is_err() && duration(os("0")).is_err());
+    }
+
+    #[test]
+    fn ports_are_one_or_a_range_the_lower_first() {
+        assert_eq!(ports(os("7000")), Ok(7000..=7000));
+        assert_eq!(ports(os("1-65535")), Ok(1..=65535));
+        for wrong in ["2-1", "65536", "-5", "5-", "a", ""] {
+            assert!(ports(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn peers_come_from_a_list_and_a_bad_one_is_named() {
+        let good = peers(os("1.2.3.4:5, [::1]:6,1.2.3.4:5")).map(|peers| peers.len());
+        assert_eq!(good, Ok(2));
+        let message = peers(os("1.2.3.4:5,::1:6")).expect_err("no brackets");
+        assert_eq!(message, "::1:6 is no ip:port (IPv6 in brackets)");
+        assert!(peers(os("1.2.3.4:0")).is_err());
+        assert!(peers(os("/nonexistent")).is_err_and(|why| why.contains("nor a file")));
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a client can't do what it was asked for.
+
+use std::fmt;
+use std::io;
+
+use crate::engine::io::{DiskError, DiskErrorKind};
+
+/// Why a client can't go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The torrent can't be read or is none.
+    Torrent {
+        /// The kind, as in `torrent.open`.
+        kind: &'static str,
+        /// What and where, on one escaped line.
+        message: String,
+    },
+    /// The files can't be used.
+    Disk(DiskError),
+    /// Neither a tracker nor a peer is known, so there is no one to ask.
+    NoSource,
+    /// Nothing has moved for as long as was allowed.
+    Stalled,
+    /// Some of the content is not there, and it was not to be fetched.
+    Incomplete,
+    /// A signal asked the process to stop.
+    Interrupted,
+    /// The client was told to stop, and is no more.
+    Stopped,
+    /// The system refused what a program needs.
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Error {
+    /// The kind in brackets of an error line.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Torrent { kind, .. } => kind,
+            Self::Disk(error) => disk_kind(error.kind),
+            Self::NoSource => "peers.none",
+            Self::Stalled => "peers.stalled",
+            Self::Incomplete => "data.incomplete",
+            Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
+            Self::System { .. } => "system",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Torrent { message, .. } => f.write_str(message),
+            Self::Disk(error) => f.write_str(&error.message),
+            Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
+            Self::Stalled => f.write_str("nothing has moved for the time allowed"),
+            Self::Incomplete => f.write_str("some of the data is not there"),
+            Self::Interrupted => f.write_str("interrupted by a signal"),
+            Self::Stopped => f.write_str("the client has stopped"),
+            Self::System { what, error } => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The kind in brackets of a line about the disk.
+pub(crate) fn disk_kind(kind: DiskErrorKind) -> &'static str {
+    match kind {
+        DiskErrorKind::Full => "disk.full",
+        DiskErrorKind::Denied => "disk.denied",
+        DiskErrorKind::Gone => "disk.gone",
+        DiskErrorKind::NotRegular => "disk.not-regular",
+        DiskErrorKind::Longer => "disk.longer",
+        DiskErrorKind::Changed => "disk.changed",
+        DiskErrorKind::TooBig => "disk.file-too-big",
+        DiskErrorKind::Io => "disk.io",
+    }
+}
+
+/// Whether the cause can go away by itself, so that waiting is better than giving up.
+pub(crate) fn can_recover(kind: DiskErrorKind) -> bool {
+    match kind {
+        DiskErrorKind::Full | DiskErrorKind::Gone | DiskErrorKind::Changed => true,
+        DiskErrorKind::Denied
+        | DiskErrorKind::NotRegular
+        | DiskErrorKind::Longer
+        | DiskErrorKind::TooBig
+        | DiskErrorKind::Io => false,
+    }
+}

@@ -1,0 +1,434 @@
+//! A client for one torrent: drives a session on a reactor until its goal is reached.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Builder, Config, Goal, Source};
+use super::error::{Error, can_recover};
+use super::load::load;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::time::Instant;
+use crate::engine::Session;
+use crate::engine::command::{AddTorrent, Aim, Command, Settings};
+use crate::engine::io::{DiskErrorKind, Event, TorrentId};
+use crate::engine::stats::{Phase, TorrentSnapshot};
+use crate::reactor::{AddError, HostId, Listening, Reactor};
+use crate::wire::metainfo::Metainfo;
+
+/// One torrent, with all it takes to fetch or seed it.
+pub struct TorrentClient {
+    reactor: Reactor,
+    host: HostId,
+    metainfo: Arc<Metainfo>,
+    config: Config,
+    port: u16,
+    port_in_range: bool,
+    torrent: Option<TorrentId>,
+    /// Told to stop, and when.
+    stopping: Option<Instant>,
+    stopped: bool,
+    complete: bool,
+    outcome: Option<Outcome>,
+    disk_faults: u32,
+    /// When something last moved, and how much had by then.
+    moved: (Instant, u64),
+    judge_due: Instant,
+}
+
+impl TorrentClient {
+    /// Begins to set up a client for a torrent file.
+    pub fn builder(torrent: impl Into<PathBuf>) -> Builder {
+        Builder::new(Source::File(torrent.into()))
+    }
+
+    /// Begins to set up a client for a torrent that was read already.
+    pub fn of(metainfo: Metainfo) -> Builder {
+        Builder::new(Source::Metainfo(Box::new(metainfo)))
+    }
+
+    pub(super) fn new(source: Source, config: Config) -> Result<Self, Error> {
+        let metainfo = match source {
+            Source::File(path) => load(&path, config.max_torrent_size)?,
+            Source::Metainfo(metainfo) => *metainfo,
+        };
+        let system = |what| move |error| Error::System { what, error };
+        let mut rng = Rng::new(os_seed()?);
+        let mut listening = Vec::new();
+        let (mut port, mut port_in_range) = (0, true);
+        if config.goal != Goal::Check {
+            let bound = Listening::bind(config.listen_at, config.ports.clone())
+                .map_err(system("listen for peers"))?;
+            (port, port_in_range) = (bound.address().port(), bound.in_range());
+            listening.push(bound);
+        }
+        let settings = Settings {
+            port,
+            max_peers: config.max_peers,
+            ..Settings::new(super::config::peer_id(&mut rng))
+        };
+        let mut reactor = Reactor::new().map_err(system("wait for events"))?;
+        if config.catch_signals {
+            reactor.watch_signals().map_err(system("catch signals"))?;
+        }
+        let now = reactor.now();
+        let session = Session::new(now, settings, rng.bytes());
+        let host = reactor
+            .host(session, listening)
+            .map_err(system("listen for peers"))?;
+        Ok(Self {
+            reactor,
+            host,
+            metainfo: Arc::new(metainfo),
+            config,
+            port,
+            port_in_range,
+            torrent: None,
+            stopping: None,
+            stopped: false,
+            complete: false,
+            outcome: None,
+            disk_faults: 0,
+            moved: (now, 0),
+            judge_due: now,
+        })
+    }
+
+    /// Looks at what is there without fetching anything: the files are hashed, and [`TorrentClient::snapshot`]
+    /// then says what is missing. [`TorrentClient::start`] goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`] if the files can't be used; [`Error::System`].
+    pub fn setup(&mut self) -> Result<(), Error> {
+        self.pause()?;
+        while self.snapshot().is_none_or(|it| it.phase == Phase::Checking) {
+            self.turn(None)?;
+            if self.outcome.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs until the goal is reached, then says goodbye to trackers and peers.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from the goal.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.resume()?;
+        let outcome = loop {
+            if let Some(outcome) = self.outcome.clone() {
+                break outcome;
+            }
+            self.turn(None)?;
+        };
+        self.stop();
+        while !self.is_stopped() {
+            self.turn(None)?;
+        }
+        outcome.into_result()
+    }
+
+    /// Runs the loop once, waiting at most `most` for something to happen, and gives the events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the loop can't go on.
+    pub fn turn(&mut self, most: Option<Duration>) -> Result<Vec<Event>, Error> {
+        let most = self.wait_at_most(most);
+        self.reactor.turn(most).map_err(|error| Error::System {
+            what: "wait for events",
+            error,
+        })?;
+        let events: Vec<_> = self.reactor.take_events();
+        let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        for event in &events {
+            self.handle_event(event);
+        }
+        self.judge(!events.is_empty());
+        Ok(events)
+    }
+
+    // ---------------------------------------------------------------------------------- commands
+
+    /// Takes the torrent up, or goes on after a pause.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disk`] if its files can't be used, [`Error::Stopped`].
+    pub fn resume(&mut self) -> Result<(), Error> {
+        match self.torrent {
+            None => self.add().map(|_| ()),
+            Some(torrent) => self.command(Command::Resume(torrent)),
+        }
+    }
+
+    /// Closes all peers and asks for nothing until [`TorrentClient::resume`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TorrentClient::resume`].
+    pub fn pause(&mut self) -> Result<(), Error> {
+        let torrent = match self.torrent {
+            None => self.add()?,
+            Some(torrent) => torrent,
+        };
+        self.command(Command::Pause(torrent))
+    }
+
+    /// Tells of a peer.
+    ///
+    /// # Errors
+    ///
+    /// As [`TorrentClient::resume`].
+    pub fn add_peer(&mut self, address: SocketAddr) -> Result<(), Error> {
+        let Some(torrent) = self.torrent else {
+            self.config.peers.push(address);
+            return Ok(());
+        };
+        let peers = vec![address];
+        self.command(Command::AddPeers { torrent, peers })
+    }
+
+    /// Begins to say goodbye; turns go on until [`TorrentClient::is_stopped`].
+    pub fn stop(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some(self.reactor.now());
+            let reply = self.reactor.command(self.host, Command::Shutdown);
+            // A session that refuses has stopped already.
+            self.stopped |= reply.is_err();
+        }
+    }
+
+    // ---------------------------------------------------------------------------------- questions
+
+    /// How it ended, once that is known.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Whether goodbye has been said, or has taken too long.
+    pub fn is_stopped(&self) -> bool {
+        let late = self
+            .stopping
+            .is_some_and(|since| self.reactor.now() - since >= GOODBYE_MAX);
+        self.stopped || late
+    }
+
+    /// How the torrent stands; `None` before it was taken up.
+    pub fn snapshot(&self) -> Option<TorrentSnapshot> {
+        let snapshot = self.reactor.snapshot(self.host);
+        snapshot.torrents.into_iter().next()
+    }
+
+    /// What the torrent file says.
+    pub fn metainfo(&self) -> &Metainfo {
+        &self.metainfo
+    }
+
+    /// The port that peers can reach, 0 if none; and whether it is one of those asked for.
+    pub fn port(&self) -> (u16, bool) {
+        (self.port, self.port_in_range)
+    }
+
+    /// How long the loop was busy at most before it could look at its sockets again.
+    pub fn longest_turn(&self) -> Duration {
+        self.reactor.longest_turn()
+    }
+
+    /// How often the process was asked by a signal to stop.
+    pub fn stop_signals(&self) -> u32 {
+        self.reactor.stop_signals()
+    }
+
+    /// The time since the client was built.
+    pub fn elapsed(&self) -> Duration {
+        self.reactor.now() - Instant::default()
+    }
+
+    fn add(&mut self) -> Result<TorrentId, Error> {
+        let torrent = AddTorrent {
+            metainfo: Arc::clone(&self.metainfo),
+            aim: match self.config.goal {
+                Goal::Download | Goal::DownloadAndSeed => Aim::Download,
+                Goal::Seed => Aim::Seed,
+                Goal::Check => Aim::Check,
+            },
+            peers: self.config.peers.clone(),
+        };
+        let place = self.config.place();
+        let id = self
+            .reactor
+            .add(self.host, torrent, place)
+            .map_err(|error| match error {
+                AddError::Disk(error) => Error::Disk(error),
+                AddError::Command(_) => Error::Stopped,
+            })?;
+        self.torrent = Some(id);
+        self.moved.0 = self.reactor.now();
+        Ok(id)
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), Error> {
+        let reply = self.reactor.command(self.host, command);
+        reply.map(|_| ()).map_err(|_| Error::Stopped)
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        match event {
+            Event::Checked { have, .. } => {
+                let all = *have == self.metainfo.geometry.pieces();
+                match self.config.goal {
+                    Goal::Check if all => self.end(Outcome::Complete),
+                    Goal::Check | Goal::Seed if !all => self.end(Outcome::Incomplete),
+                    _ => {}
+                }
+                self.moved.0 = self.reactor.now();
+            }
+            Event::Complete { torrent } => {
+                if self.complete || matches!(self.config.goal, Goal::Check | Goal::Seed) {
+                    return;
+                }
+                self.complete = true;
+                match self.reactor.finish(self.host, *torrent) {
+                    Err(error) => self.end(Outcome::Disk(error)),
+                    Ok(()) if self.config.goal == Goal::Download => self.end(Outcome::Complete),
+                    Ok(()) => {}
+                }
+            }
+            Event::DiskTrouble { error, .. } => {
+                self.disk_faults += 1;
+                // An input/output error may pass; a second one without recovery will not.
+                let again = error.kind == DiskErrorKind::Io && self.disk_faults == 1;
+                if self.config.goal == Goal::Check || !(can_recover(error.kind) || again) {
+                    self.end(Outcome::Disk(error.clone()));
+                }
+            }
+            Event::DiskRecovered { .. } => self.disk_faults = 0,
+            Event::Stopped => self.stopped = true,
+            Event::PieceDone { .. }
+            | Event::PieceFailed { .. }
+            | Event::Tracker { .. }
+            | Event::PeerConnected { .. }
+            | Event::PeerGone { .. }
+            | Event::Banned { .. }
+            | Event::Warning { .. } => {}
+        }
+    }
+
+    /// Sees whether there is any sense in going on.
+    fn judge(&mut self, something_happened: bool) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if self.stop_signals() > 0 {
+            let seeding = self.complete || self.config.goal == Goal::Seed && self.is_seeding();
+            self.end(if seeding {
+                Outcome::Complete
+            } else {
+                Outcome::Interrupted
+            });
+            return;
+        }
+        let now = self.reactor.now();
+        if now < self.judge_due && !something_happened {
+            return;
+        }
+        self.judge_due = now + JUDGE_EVERY;
+        let Some(torrent) = self.snapshot() else {
+            return;
+        };
+        let fetching = torrent.phase == Phase::Downloading;
+        if fetching && !torrent.has_source && torrent.peers + torrent.half_open == 0 {
+            self.end(Outcome::NoSource);
+            return;
+        }
+        let amount = torrent.downloaded + torrent.uploaded + u64::from(torrent.pieces_checked);
+        let waits = matches!(torrent.phase, Phase::DiskTrouble | Phase::Paused);
+        if amount != self.moved.1 || waits {
+            self.moved = (now, amount);
+        }
+        let limit = self.config.stop_timeout;
+        if limit.is_some_and(|limit| now - self.moved.0 >= limit) {
+            self.end(if self.complete || torrent.phase == Phase::Seeding {
+                Outcome::Complete
+            } else {
+                Outcome::Stalled
+            });
+        }
+    }
+
+    fn is_seeding(&self) -> bool {
+        self.snapshot().is_some_and(|it| it.phase == Phase::Seeding)
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    fn wait_at_most(&self, most: Option<Duration>) -> Option<Duration> {
+        let own = if self.stopping.is_some() {
+            Some(GOODBYE_MAX)
+        } else {
+            self.config.stop_timeout.map(|_| JUDGE_EVERY)
+        };
+        match (own, most) {
+            (Some(own), Some(most)) => Some(own.min(most)),
+            (one, None) | (None, one) => one,
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Everything is there and verified.
+    Complete,
+    /// Some of it is not there, and it was not to be fetched.
+    Incomplete,
+    /// A signal asked the process to stop.
+    Interrupted,
+    /// No one is known who could be asked.
+    NoSource,
+    /// Nothing moved for as long as was allowed.
+    Stalled,
+    /// The disk can't be used, and that won't change by itself.
+    Disk(crate::engine::io::DiskError),
+}
+
+impl Outcome {
+    /// The outcome as an error, unless it is [`Outcome::Complete`].
+    ///
+    /// # Errors
+    ///
+    /// The variant of the same name.
+    pub fn into_result(self) -> Result<(), Error> {
+        match self {
+            Self::Complete => Ok(()),
+            Self::Incomplete => Err(Error::Incomplete),
+            Self::Interrupted => Err(Error::Interrupted),
+            Self::NoSource => Err(Error::NoSource),
+            Self::Stalled => Err(Error::Stalled),
+            Self::Disk(error) => Err(Error::Disk(error)),
+        }
+    }
+}
+
+/// 32 bytes that no one can guess.
+pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Error::System {
+        what: "get random bytes",
+        error: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(seed)
+}
+
+/// The session's own time to say goodbye, and some more: then the process goes anyway.
+const GOODBYE_MAX: Duration = limits::GOODBYE.saturating_add(Duration::from_millis(500));
+/// How often it is seen whether anything moves.
+const JUDGE_EVERY: Duration = Duration::from_millis(200);

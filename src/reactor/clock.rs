@@ -1,0 +1,34 @@
+//! The clock: the one door through which time comes in.
+
+use crate::base::time::Instant;
+
+/// Tells how long ago the process, or rather its reactor, began. It never goes back.
+#[derive(Debug)]
+pub struct Clock {
+    start: std::time::Instant,
+}
+
+impl Clock {
+    /// A clock that starts at zero now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the reactor is where the clock is read"
+    )]
+    pub fn new() -> Self {
+        Self {
+            start: std::time::Instant::now(),
+        }
+    }
+
+    /// The time since the start.
+    pub fn now(&self) -> Instant {
+        let micros = self.start.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}

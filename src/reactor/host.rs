@@ -1,0 +1,202 @@
+//! A session in the reactor, with its store and its sockets: the law of the boundary is kept here.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use mio::net::UdpSocket;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::sockets::{SocketKey, Sockets};
+use crate::base::time::Instant;
+use crate::disk::{FileStore, Store as _};
+use crate::engine::Session;
+use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
+
+/// Names a session of a reactor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostId(pub(super) usize);
+
+/// A session with all that it stands on.
+pub(super) struct Host {
+    pub(super) id: HostId,
+    pub(super) session: Session,
+    pub(super) store: FileStore,
+    /// What the disk answered and the session has not heard yet.
+    pub(super) done: VecDeque<DiskDone>,
+    /// Whether the disk has a job that goes on.
+    pub(super) has_job: bool,
+    /// Whether it is driven no more.
+    pub(super) retired: bool,
+    ops: Vec<DiskOp>,
+    refused: VecDeque<(ConnId, ConnectError)>,
+    /// By the slot of the connection's name.
+    sockets: Vec<Option<(ConnId, SocketKey)>>,
+    udp: [Family; 2],
+    port: u16,
+}
+
+impl Host {
+    /// A session whose peers reach it at `port` (0: they don't).
+    pub(super) fn new(id: HostId, session: Session, store: FileStore, port: u16) -> Self {
+        Self {
+            id,
+            session,
+            store,
+            done: VecDeque::new(),
+            has_job: false,
+            retired: false,
+            ops: Vec::new(),
+            refused: VecDeque::new(),
+            sockets: Vec::new(),
+            udp: [Family::Unopened, Family::Unopened],
+            port,
+        }
+    }
+
+    /// Hands one thing in and carries out all that follows from it.
+    pub(super) fn handle(
+        &mut self,
+        net: &mut Sockets,
+        now: Instant,
+        input: Input<'_>,
+        heard: &mut Vec<(HostId, Event)>,
+    ) {
+        let received = match &input {
+            Input::Received { bytes, .. } => *bytes,
+            _ => &[],
+        };
+        self.session.handle(now, input);
+        self.settle(net, now, received, heard);
+    }
+
+    /// Carries out what the session wants until it wants nothing more. `received` is what the last input lent.
+    ///
+    /// Operations of one drain go to the disk in one batch, so that neighbouring blocks become one write. Its
+    /// answers are inputs of their own, each followed by a drain. It ends because an answer is the end of an
+    /// operation, and the session asks for new ones only out of what a peer sent.
+    pub(super) fn settle(
+        &mut self,
+        net: &mut Sockets,
+        now: Instant,
+        mut received: &[u8],
+        heard: &mut Vec<(HostId, Event)>,
+    ) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                self.carry_out(net, now, output, heard);
+            }
+            if !self.ops.is_empty() {
+                self.store.handle(&mut self.ops, received, &mut self.done);
+                self.has_job = true;
+            }
+            received = &[];
+            let input = if let Some(done) = self.done.pop_front() {
+                Input::DiskDone(done)
+            } else if let Some((conn, why)) = self.refused.pop_front() {
+                Input::ConnectFailed { conn, why }
+            } else {
+                return;
+            };
+            self.session.handle(now, input);
+        }
+    }
+
+    /// The socket of a connection.
+    pub(super) fn socket(&self, conn: ConnId) -> Option<SocketKey> {
+        match self.sockets.get(conn.index()) {
+            Some(Some((name, socket))) if *name == conn => Some(*socket),
+            _ => None,
+        }
+    }
+
+    /// Remembers the socket of a connection.
+    pub(super) fn bind(&mut self, conn: ConnId, socket: SocketKey) {
+        if self.sockets.len() <= conn.index() {
+            self.sockets.resize(conn.index() + 1, None);
+        }
+        self.sockets[conn.index()] = Some((conn, socket));
+    }
+
+    /// Forgets the socket of a connection and closes it.
+    pub(super) fn close(&mut self, net: &mut Sockets, conn: ConnId) {
+        if let Some(socket) = self.socket(conn) {
+            self.sockets[conn.index()] = None;
+            net.close(socket);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        net: &mut Sockets,
+        now: Instant,
+        output: Output,
+        heard: &mut Vec<(HostId, Event)>,
+    ) {
+        match output {
+            Output::Connect { conn, to } => match net.connect(now, self.id, conn, to) {
+                Ok(socket) => self.bind(conn, socket),
+                Err(why) => self.refused.push_back((conn, why)),
+            },
+            Output::Close { conn } => self.close(net, conn),
+            Output::Transmit { conn } => {
+                if let Some(socket) = self.socket(conn) {
+                    net.wants_write(socket);
+                }
+            }
+            Output::Datagram { to, bytes } => self.send_datagram(net, to, &bytes),
+            Output::Disk(op) => self.ops.push(op),
+            Output::Event(event) => heard.push((self.id, event)),
+        }
+    }
+
+    /// Sends a datagram, or loses it: whoever uses datagrams reckons with that.
+    fn send_datagram(&mut self, net: &mut Sockets, to: SocketAddr, bytes: &[u8]) {
+        let family = &mut self.udp[usize::from(to.is_ipv6())];
+        if let Family::Unopened = family {
+            *family = match open_udp(to.is_ipv6(), self.port)
+                .and_then(|socket| net.bind_udp(self.id, socket))
+            {
+                Ok(socket) => Family::Open(socket),
+                Err(error) => {
+                    log::warn!("no UDP socket for {to}: {error}");
+                    Family::Missing
+                }
+            };
+        }
+        let Family::Open(socket) = *family else {
+            return;
+        };
+        if let Some(udp) = net.udp_mut(socket)
+            && let Err(error) = udp.socket.send_to(bytes, to)
+        {
+            log::debug!("a datagram to {to} was lost: {error}");
+        }
+    }
+}
+
+/// A UDP socket, opened when it is first needed.
+#[derive(Clone, Copy)]
+enum Family {
+    Unopened,
+    Open(SocketKey),
+    /// The system has no such address family, or no port.
+    Missing,
+}
+
+/// A UDP socket on the port that peers know, else on any.
+fn open_udp(v6: bool, port: u16) -> io::Result<UdpSocket> {
+    let (domain, ip) = if v6 {
+        (Domain::IPV6, IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    } else {
+        (Domain::IPV4, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if v6 {
+        socket.set_only_v6(true)?;
+    }
+    if socket.bind(&SocketAddr::new(ip, port).into()).is_err() {
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    Ok(UdpSocket::from_std(socket.into()))
+}
