@@ -11,7 +11,8 @@ use crate::wire::metainfo::Metainfo;
 pub trait Files {
     /// Makes a torrent's files known and looks at what is there: the root is made if it is to be written
     /// to; every target that exists must be a regular file, reached through no symlink, and no longer
-    /// than the torrent says unless `place.force`. Makes no file. On an error nothing is known.
+    /// than the torrent says unless `place.force`. A root that can't be written to will do if no file is
+    /// missing. Makes no file. On an error nothing is known.
     fn add(
         &mut self,
         torrent: TorrentId,

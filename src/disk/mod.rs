@@ -35,7 +35,7 @@ pub mod os;
 pub mod store;
 mod verify;
 
-pub use files::{Files, Place};
+pub use files::{Allocate, FileId, Files, Place};
 pub use os::OsFiles;
 pub use store::{Budget, Disk, Store};
 

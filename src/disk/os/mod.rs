@@ -259,8 +259,12 @@ impl Files for OsFiles {
         let Some(fd) = self.open(file, true)? else {
             return Ok(0);
         };
-        let result = retry_on_intr(|| io::pwritev(fd, parts, offset));
-        result.map_err(|errno| self.failed("write", file, errno))
+        match retry_on_intr(|| io::pwritev(fd, parts, offset)) {
+            // Nothing written and no reason given: to go on would be to spin.
+            Ok(0) => Err(self.failed("write", file, Errno::IO)),
+            Ok(written) => Ok(written),
+            Err(errno) => Err(self.failed("write", file, errno)),
+        }
     }
 
     fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError> {

@@ -416,6 +416,15 @@ fn a_store_that_only_reads_makes_nothing() {
 }
 
 #[test]
+fn a_file_longer_than_may_be_made_here_is_refused() {
+    let scene = Scene::new(B, &[("a", B, Regular), (".pad/1", 2 * B, Pad)]);
+    assert_eq!(tree::fits(B, &scene.meta, &scene.place()), Ok(()));
+    let error = tree::fits(B - 1, &scene.meta, &scene.place()).expect_err("too long");
+    assert_eq!(error.kind, DiskErrorKind::TooBig);
+    assert!(error.message.contains("out/t/a: 16384 bytes"), "{error:?}");
+}
+
+#[test]
 fn offsets_beyond_four_gibibytes_are_exact_and_holes_cost_no_reading() {
     let (piece, total) = (4 << 20, (5 << 30) + 3);
     let pieces = 5 * 256 + 1;

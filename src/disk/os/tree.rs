@@ -36,9 +36,12 @@ impl Tree {
     pub(super) fn find(meta: &Arc<Metainfo>, place: Place) -> Result<Self, DiskError> {
         let root = open_root(&place)?;
         let stat = fs::fstat(&root).map_err(|errno| system("look at", &place.root, errno))?;
+        let denied = match place.read_only {
+            true => None,
+            false => writable(&root, &place.root).err(),
+        };
         if !place.read_only {
-            writable(&root, &place.root)?;
-            fits(&root, meta, &place)?;
+            fits(longest(&root), meta, &place)?;
         }
         let mut tree = Self {
             meta: Arc::clone(meta),
@@ -46,8 +49,13 @@ impl Tree {
             device: stat.st_dev,
             files: Vec::new(),
         };
+        // What is all there can be seeded from a place that can't be written to.
+        tree.place.read_only |= denied.is_some();
         tree.survey()?;
-        Ok(tree)
+        match denied {
+            Some(error) if tree.is_missing_any() => Err(error),
+            Some(_) | None => Ok(tree),
+        }
     }
 
     /// Looks at every target, without making anything.
@@ -94,6 +102,11 @@ impl Tree {
         }
         self.files = seen;
         Ok(())
+    }
+
+    fn is_missing_any(&self) -> bool {
+        let mut files = self.meta.files.iter().zip(&self.files);
+        files.any(|(entry, seen)| entry.kind == FileKind::Regular && *seen == Seen::Missing)
     }
 
     /// Believes from now on that the root was on another file system.
@@ -203,27 +216,25 @@ fn writable(fd: &OwnedFd, path: &Path) -> Result<(), DiskError> {
     result.map_err(|errno| system("write to", path, errno))
 }
 
-/// Refuses files that the file system or a limit of the process has no room for in one piece.
-fn fits(root: &OwnedFd, meta: &Metainfo, place: &Place) -> Result<(), DiskError> {
-    let mut max = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-    if let Ok(stat) = fs::fstatfs(root)
-        && stat.f_type as u64 == MSDOS_MAGIC
-    {
-        max = max.min(u64::from(u32::MAX));
-    }
-    let real = |kind| kind == FileKind::Regular;
-    match meta
+/// The longest file that may be made here.
+fn longest(root: &OwnedFd) -> u64 {
+    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    let on_fat = fs::fstatfs(root).is_ok_and(|stat| stat.f_type as u64 == MSDOS_MAGIC);
+    limit.min(if on_fat { FAT_FILE_MAX } else { u64::MAX })
+}
+
+/// Refuses files that are longer than `max`.
+pub(super) fn fits(max: u64, meta: &Metainfo, place: &Place) -> Result<(), DiskError> {
+    let mut real = meta
         .files
         .iter()
-        .find(|entry| real(entry.kind) && entry.length > max)
-    {
-        None => Ok(()),
-        Some(entry) => {
-            let why = format!("{} bytes are too many for one file here", entry.length);
-            let path = place.root.join(&entry.path);
-            Err(refused(DiskErrorKind::TooBig, "make", &path, &why))
-        }
-    }
+        .filter(|entry| entry.kind == FileKind::Regular);
+    let Some(entry) = real.find(|entry| entry.length > max) else {
+        return Ok(());
+    };
+    let why = format!("{} bytes are too many for one file here", entry.length);
+    let path = place.root.join(&entry.path);
+    Err(refused(DiskErrorKind::TooBig, "make", &path, &why))
 }
 
 /// What is at a target.
@@ -255,5 +266,8 @@ pub(super) fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
     path.strip_prefix(above)?.strip_prefix('/')
 }
 
-/// The `f_type` of FAT file systems, whose files end below 4 GiB.
+/// The `f_type` of FAT file systems.
 const MSDOS_MAGIC: u64 = 0x4d44;
+
+/// The longest file of FAT: lengths have 32 bits.
+const FAT_FILE_MAX: u64 = 0xffff_ffff;

@@ -172,6 +172,10 @@ impl<F: Files> Store for Disk<F> {
             if let Some(&(torrent, piece)) = self.behind.front() {
                 if !self.catch_up(torrent, piece, &mut budget, done) {
                     self.behind.pop_front();
+                    let known = self.torrents.get_mut(&torrent);
+                    if let Some(running) = known.and_then(|known| known.running.get_mut(&piece)) {
+                        running.queued = false;
+                    }
                 }
             } else if !self.digests.is_empty() {
                 self.work_digest(&mut budget, done);
@@ -253,9 +257,10 @@ impl<F: Files> Disk<F> {
             let run = &mut pending[from..to];
             self.finish_digests(run, done);
             self.write_run(run, received, done);
-            self.hash_late(run, late, done);
             from = to;
         }
+        // Only now is every claimed block on the disk, or given back.
+        self.hash_late(&pending, late, done);
         pending.clear();
         self.pending = pending;
     }
@@ -299,18 +304,13 @@ impl<F: Files> Disk<F> {
         }
     }
 
-    /// Hashes what a run has left behind, at once while `late` lasts, else as a job, and judges each of
-    /// its pieces that is through.
-    fn hash_late(&mut self, run: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
-        let torrent = run[0].torrent;
-        for (at, pending) in run.iter().enumerate() {
-            let piece = pending.block.piece;
-            if run
-                .get(at + 1)
-                .is_some_and(|next| next.block.piece == piece)
-            {
-                continue;
-            }
+    /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
+    /// each of their pieces that is through.
+    fn hash_late(&mut self, written: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
+        for group in
+            written.chunk_by(|a, b| a.torrent == b.torrent && a.block.piece == b.block.piece)
+        {
+            let (torrent, piece) = (group[0].torrent, group[0].block.piece);
             if !self.catch_up(torrent, piece, late, done) {
                 continue;
             }
@@ -365,7 +365,6 @@ impl<F: Files> Disk<F> {
             }
             *budget = budget.saturating_sub(len as usize);
         }
-        running.queued = false;
         if running.is_over()
             && let Some(running) = known.running.remove(&piece)
         {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::limits;
+use crate::base::rng::Rng;
 use crate::disk::files::FileId;
 use crate::disk::mem::{MemFiles, content, meta, torrent};
 use crate::disk::verify::sha1;
@@ -199,6 +200,14 @@ fn blocks_out_of_order_are_read_back_once_the_gap_closes() {
     // The last is in order again, and hashed from memory.
     assert_eq!(scene.batch(&[3]), ["wrote 0/3", "verified 0 true"]);
     assert_eq!(scene.disk.files.reads.len(), 1);
+}
+
+#[test]
+fn a_batch_in_reverse_is_read_back_after_all_of_it_is_written() {
+    let mut scene = Scene::new(3 * B, &[("a", 3 * B as u64, Regular)]);
+    let said = scene.batch(&[2, 1, 0]);
+    assert_eq!(said[2..], ["wrote 0/0", "verified 0 true"]);
+    assert_eq!(scene.disk.files.reads, [(0, B as u64, 2 * B)]);
 }
 
 #[test]
@@ -502,4 +511,94 @@ fn a_removed_torrent_leaves_nothing_behind() {
     scene.disk.remove(torrent(0));
     assert_eq!(scene.work(1 << 20), (false, vec![]));
     assert_eq!(scene.batch(&[0]), ["failed 0/0 Io"]);
+}
+
+/// One life of a torrent in which nothing goes smoothly; gives the number of operations it took.
+fn troubled_download(seed: u8) -> usize {
+    let mut rng = Rng::new([seed; 32]);
+    let names: Vec<String> = (0..9).map(|at| format!("{at}")).collect();
+    let file = |name| match rng.below(4) {
+        0 => (name, rng.below(100) as u64, Pad),
+        1 => (name, rng.below(2) as u64, Regular),
+        _ => (name, rng.below(5 * B) as u64, Regular),
+    };
+    let mut files: Vec<_> = names.iter().map(String::as_str).map(file).collect();
+    files.push(("last", 1, Regular));
+    let blocks_a_piece = 1 + rng.below(40);
+    let mut scene = Scene::new(blocks_a_piece * B, &files);
+    let geometry = scene.meta.geometry;
+    let pieces = (0..geometry.pieces()).map(Piece);
+    let all = pieces.flat_map(|piece| (0..geometry.blocks(piece)).map(move |at| (piece, at)));
+    let mut todo: Vec<(Piece, u32)> = all.collect();
+    rng.shuffle(&mut todo);
+    let mut good = vec![false; geometry.pieces() as usize];
+    let mut steps = 0;
+    while !todo.is_empty() || good.contains(&false) {
+        steps += 1;
+        assert!(steps < 10_000, "seed {seed} gets nowhere: {todo:?}");
+        let files = &mut scene.disk.files;
+        files.room = (rng.below(4) == 0).then(|| rng.below(3 * B));
+        files.bite = (rng.below(4) == 0).then(|| 1 + rng.below(2 * B));
+        let mut received = scene.content.clone();
+        if rng.below(4) == 0 {
+            let at = rng.below(received.len());
+            received[at] ^= 0x10;
+        }
+        if rng.below(2) == 0 {
+            todo.sort_unstable();
+            todo.reverse();
+        }
+        let some = todo.split_off(todo.len().saturating_sub(1 + rng.below(100)));
+        let block = |&(piece, at): &(Piece, u32)| scene.write(geometry.block(piece, at));
+        let mut ops: Vec<DiskOp> = some.iter().rev().map(block).collect();
+        if rng.below(8) == 0 {
+            let piece = Piece(rng.below(good.len()) as u32);
+            if !good[piece.index()] && some.iter().chain(&todo).all(|(of, _)| *of != piece) {
+                ops.insert(
+                    0,
+                    DiskOp::Forget {
+                        torrent: torrent(0),
+                        piece,
+                    },
+                );
+                todo.extend((0..geometry.blocks(piece)).map(|at| (piece, at)));
+            }
+        }
+        scene.disk.handle(&mut ops, &received, &mut scene.done);
+        scene
+            .disk
+            .work(Budget(1 + rng.below(READ)), &mut scene.done);
+        for done in scene.done.drain(..) {
+            match done {
+                DiskDone::Wrote { .. } => {}
+                DiskDone::WriteFailed { block, error, .. } => {
+                    assert_eq!(error.kind, DiskErrorKind::Full);
+                    todo.push((block.piece, block.begin / limits::BLOCK));
+                }
+                DiskDone::Verified {
+                    piece, good: true, ..
+                } => {
+                    assert!(!std::mem::replace(&mut good[piece.index()], true));
+                }
+                DiskDone::Verified {
+                    piece, good: false, ..
+                } => {
+                    todo.extend((0..geometry.blocks(piece)).map(|at| (piece, at)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let said = scene.check();
+    assert!(
+        said.iter().all(|line| !line.contains("false")),
+        "seed {seed}: {said:?}"
+    );
+    steps
+}
+
+#[test]
+fn whatever_the_order_and_the_failures_the_content_comes_out_whole() {
+    let steps: usize = (0..60).map(troubled_download).sum();
+    assert!(steps > 60);
 }
