@@ -51,6 +51,7 @@ struct Demo {
     metainfo: Arc<Metainfo>,
     original: PathBuf,
     copy: PathBuf,
+    port: u16,
 }
 
 impl Demo {
@@ -98,6 +99,7 @@ impl Demo {
         };
         let seeder = host(listening, true, Aim::Seed, &seeding)?;
         let second = Listening::bind(here, 0..=0).map_err(system)?;
+        let port = second.address().port();
         let leecher = host(second, false, Aim::Download, &leeching)?;
         Ok(Self {
             reactor,
@@ -106,11 +108,12 @@ impl Demo {
             metainfo,
             original,
             copy: leeching.join(NAME),
+            port,
         })
     }
 
     fn run(mut self, face: &mut Face) -> Result<Exit, Failure> {
-        face.started(&self.metainfo);
+        face.started(&self.metainfo, self.port);
         let mut began = None;
         loop {
             let elapsed = self.reactor.now() - Instant::default();

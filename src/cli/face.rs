@@ -32,8 +32,8 @@ impl Face {
     }
 
     /// A torrent was taken up.
-    pub(super) fn started(&mut self, metainfo: &Metainfo) {
-        self.progress.started(metainfo);
+    pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
+        self.progress.started(metainfo, port);
         for warning in &metainfo.warnings {
             self.warning(Duration::ZERO, warning.kind, &warning.message);
         }

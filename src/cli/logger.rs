@@ -23,11 +23,14 @@ pub(super) fn start(options: &Options) {
 struct Lines;
 
 impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        about.target().starts_with("minitorrent")
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let level = match record.level() {
             Level::Error => "error",
             Level::Warn => "warning",

@@ -31,14 +31,15 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
     let with_name = |error| (error, name.clone());
     let builder = TorrentClient::of(metainfo).config(options.config());
     let mut client = builder.build().map_err(with_name)?;
-    face.started(client.metainfo());
+    let (port, _) = client.port();
+    face.started(client.metainfo(), port);
     if let (port, false) = client.port() {
         let message = format!("the ports asked for are taken, listening on {port}");
         face.warning(Duration::ZERO, "net.port", &message);
     }
     client.resume().map_err(with_name)?;
-    let outcome = turns(&mut client, face).map_err(with_name)?;
-    match (&outcome, state(&client)) {
+    let (outcome, run) = turns(&mut client, face).map_err(with_name)?;
+    match (&outcome, run) {
         (Outcome::Complete, Some(run)) => face.complete(&run, &name),
         (Outcome::Incomplete, Some(run)) => {
             let have = have(&run.torrent);
@@ -49,24 +50,29 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
     outcome.into_result().map_err(with_name)
 }
 
-/// Turns the client until it has reached its goal and said goodbye, or a second signal ends that.
-fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<Outcome, Error> {
-    loop {
+/// Turns the client until it has reached its goal and said goodbye, or a second signal ends that. Gives how it
+/// ended, and how the torrent stood at that moment.
+fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<(Outcome, Option<Run>), Error> {
+    while client.outcome().is_none() {
         let wait = face.wait(client.elapsed());
         for event in client.turn(Some(wait))? {
             face.event(client.elapsed(), &event);
         }
-        if let Some(outcome) = client.outcome().cloned() {
-            client.stop();
-            if client.is_stopped() || client.stop_signals() > 1 {
-                return Ok(outcome);
-            }
-        } else if face.wait(client.elapsed()).is_zero()
+        if face.wait(client.elapsed()).is_zero()
             && let Some(run) = state(client)
         {
             face.tick(&run);
         }
     }
+    let run = state(client);
+    client.stop();
+    while !client.is_stopped() && client.stop_signals() < 2 {
+        for event in client.turn(None)? {
+            face.event(client.elapsed(), &event);
+        }
+    }
+    let outcome = client.outcome().cloned().unwrap_or(Outcome::Interrupted);
+    Ok((outcome, run))
 }
 
 fn state(client: &TorrentClient) -> Option<Run> {
@@ -99,17 +105,16 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
         debug_assert_eq!(config.goal, Goal::Check, "the command is `check`");
         let mut client = TorrentClient::of(metainfo).config(config).build()?;
         client.resume()?;
-        let outcome = turns(&mut client, &mut face)?;
-        Ok((outcome, client.snapshot()))
+        turns(&mut client, &mut face)
     });
     match result {
-        Ok((outcome @ (Outcome::Complete | Outcome::Incomplete), snapshot)) => {
+        Ok((outcome @ (Outcome::Complete | Outcome::Incomplete), run)) => {
             let word = match outcome {
                 Outcome::Complete => "complete",
                 _ => "incomplete",
             };
             if !options.quiet {
-                let have = snapshot.as_ref().map(have).unwrap_or_default();
+                let have = run.map(|run| have(&run.torrent)).unwrap_or_default();
                 terminal::out(&format!("{name}: {word}, {have}"));
             }
             outcome

@@ -232,7 +232,9 @@ impl Reactor {
 
     fn wait_at_most(&self, now: Instant, most: Option<Duration>) -> Option<Duration> {
         let hosts = self.hosts.iter().filter(|host| !host.retired);
-        if self.net.has_work(now) || hosts.clone().any(|host| host.has_job) {
+        let has_job = hosts.clone().any(|host| host.has_job);
+        // What a command brought about is told as soon as what a turn did.
+        if has_job || self.net.has_work(now) || !self.heard.is_empty() {
             return Some(Duration::ZERO);
         }
         let mut most = most;

@@ -503,8 +503,7 @@ impl Stream {
 
     fn set_open(&mut self) {
         self.connecting = false;
-        // Never told that it is readable: the first read may find nothing, and that is cheap.
-        self.readable = true;
+        // What there is to read, registering or connecting tells.
         self.writable = true;
         // Requests and haves are small and must not wait for an acknowledgement. Without it, it is only slower.
         let _ = self.tcp.set_nodelay(true);

@@ -11,11 +11,12 @@ use crate::wire::metainfo::Metainfo;
 pub(in crate::cli) struct Json;
 
 impl Json {
-    pub(super) fn started(&mut self, metainfo: &Metainfo) {
+    pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
         line(&Line::Started {
             info_hash: metainfo.info_hash.to_string(),
             name: &metainfo.name,
             length: metainfo.geometry.total(),
+            port,
         });
     }
 
@@ -93,6 +94,7 @@ pub(in crate::cli) enum Line<'a> {
         info_hash: String,
         name: &'a str,
         length: u64,
+        port: u16,
     },
     Progress {
         pieces: u32,

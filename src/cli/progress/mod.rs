@@ -51,11 +51,11 @@ impl Progress {
         }
     }
 
-    pub(super) fn started(&mut self, metainfo: &Metainfo) {
+    pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
         match self {
             Self::Bar(bar) => bar.started(metainfo),
             Self::Lines(lines) => lines.started(metainfo),
-            Self::Json(json) => json.started(metainfo),
+            Self::Json(json) => json.started(metainfo, port),
             Self::None => {}
         }
     }
