@@ -52,7 +52,10 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
 /// Turns the client until it has reached its goal and said goodbye, or a second signal ends that.
 fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<Outcome, Error> {
     loop {
-        let wait = face.wait(client.elapsed());
+        let wait = match client.outcome() {
+            Some(_) => FAREWELL_TURN,
+            None => face.wait(client.elapsed()),
+        };
         for event in client.turn(Some(wait))? {
             face.event(client.elapsed(), &event);
         }
@@ -132,3 +135,6 @@ fn fail(face: &mut Face, error: &Error, name: &str) -> Exit {
 fn have(torrent: &TorrentSnapshot) -> String {
     format!("{} of {} pieces", torrent.pieces_have, torrent.pieces)
 }
+
+/// How long a turn may wait while goodbyes are said: a second signal must be seen soon.
+const FAREWELL_TURN: std::time::Duration = std::time::Duration::from_millis(100);
