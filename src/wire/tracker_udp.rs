@@ -88,6 +88,11 @@ pub struct Scrape {
     pub leechers: u32,
 }
 
+/// The transaction id of a datagram, without a look at the rest: spoofed ones cost no more than this.
+pub fn transaction(bytes: &[u8]) -> Option<u32> {
+    number(bytes, 4)
+}
+
 /// Reads a tracker's datagram. Peers are IPv6 if the datagram came over it (`v6`), else IPv4. `None` if it is
 /// none of the four replies or shorter than its fixed part.
 pub fn decode(bytes: &[u8], v6: bool) -> Option<Reply> {
