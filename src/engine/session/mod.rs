@@ -110,6 +110,7 @@ impl Session {
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
+        self.finish_stop();
     }
 
     /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
@@ -353,8 +354,12 @@ impl Session {
         self.finish_stop();
     }
 
-    /// Says that all goodbyes are said, once.
+    /// Says that all goodbyes are said, once; from then on there is no deadline.
     fn finish_stop(&mut self) {
+        if !self.stopping {
+            return;
+        }
+        self.timers.stop(Timer::Sweep);
         let said = self
             .torrents
             .iter()

@@ -18,7 +18,6 @@ impl Session {
             if self.timers.take_due(Timer::Goodbye, now) {
                 self.out.push_back(Output::Event(Event::Stopped));
             }
-            self.finish_stop();
             return;
         }
         for (id, seat) in self.torrents.iter_mut() {

@@ -9,22 +9,27 @@
 //! nobody. A private torrent's are asked one at a time, as BEP 12 says.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::base::escape::{escape, escape_field};
+use self::attempt::{Attempt, Step, Tracker};
+use self::blame::{Blame, TRACKER_PAUSE_MAX, read_response};
+use crate::base::escape::escape_field;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
-use crate::engine::io::ConnectError;
-use crate::net::http_call::{HttpCall, HttpError, RedirectError, Redirects, Response};
-use crate::wire::tracker_http::reply::{Reply, ReplyError, Retry, clamp_interval};
+use crate::net::http_call::{HttpCall, Redirects, Response};
+use crate::wire::tracker_http::reply::{Reply, clamp_interval};
 use crate::wire::tracker_http::url::{Host, Scheme, TrackerUrl, is_local};
 use crate::wire::tracker_http::{Announce, Event};
 use crate::wire::tracker_udp;
 
+pub use self::action::{Action, CallId, Facts, HttpFailure, TrackerError};
+
+mod action;
+mod attempt;
+mod blame;
 pub mod serve;
 mod udp;
 
@@ -45,6 +50,8 @@ pub struct Announcer {
     gate: Instant,
     /// When a tracker last named peers.
     fed_at: Option<Instant>,
+    /// Whether the download became complete in this run.
+    is_complete: bool,
     external_ip: Option<IpAddr>,
     calls: u32,
     actions: VecDeque<Action>,
@@ -77,6 +84,7 @@ impl Announcer {
             is_hunting: false,
             gate: Instant::default(),
             fed_at: None,
+            is_complete: false,
             external_ip: None,
             calls: 0,
             actions: VecDeque::new(),
@@ -100,6 +108,7 @@ impl Announcer {
         self.is_hunting = true;
         self.gate = now;
         self.fed_at = None;
+        self.is_complete = false;
         for tracker in &mut self.trackers {
             tracker.due = Some(now);
             tracker.failures = 0;
@@ -112,9 +121,10 @@ impl Announcer {
 
     /// The download became complete in this run: each tracker that knows us is told, once.
     pub fn complete(&mut self, now: Instant) {
-        if self.phase != Phase::Running {
+        if self.phase != Phase::Running || self.is_complete {
             return;
         }
+        self.is_complete = true;
         for tracker in &mut self.trackers {
             tracker.owes_completed = tracker.knows_us || tracker.attempt.is_some();
             if tracker.is_working {
@@ -136,7 +146,7 @@ impl Announcer {
             tracker.knows_us = false;
             tracker.owes_completed &= tracker.owes_stopped;
             // A `completed` that is on its way is worth waiting for; nothing else is.
-            if tracker.event() != Some(Event::Completed) || !tracker.owes_stopped {
+            if !(tracker.owes_stopped && tracker.is_completing()) {
                 tracker.abandon(&mut self.actions);
             }
         }
@@ -452,6 +462,10 @@ impl Announcer {
         };
         let to = SocketAddr::new(ip.to_canonical(), attempt.url.port);
         if attempt.url.host == tracker.url.host {
+            // A name that was public stays so, whatever its server says later.
+            for &earlier in &tracker.addresses {
+                let _ = attempt.redirects.reach(earlier);
+            }
             tracker.addresses = addresses;
         }
         attempt.silent_at = now + SILENCE;
@@ -668,148 +682,6 @@ impl Announcer {
     }
 }
 
-/// What an announcer wants done.
-#[derive(Debug)]
-pub enum Action {
-    /// Connect, send the request and read the reply; answered by [`Announcer::handle_http`].
-    Http {
-        /// The call's name.
-        call: CallId,
-        /// Where to connect to.
-        to: SocketAddr,
-        /// The machine that speaks on the connection.
-        request: HttpCall,
-    },
-    /// Close the connection of a call that has not been answered for; its result is no longer wanted.
-    Abandon {
-        /// Which.
-        call: CallId,
-    },
-    /// Send a datagram; what comes back goes to [`Announcer::handle_datagram`].
-    Datagram {
-        /// Where to.
-        to: SocketAddr,
-        /// Its payload.
-        bytes: Vec<u8>,
-    },
-    /// Find the addresses of a name; answered by [`Announcer::handle_resolved`].
-    Resolve {
-        /// The name, in lower case.
-        name: String,
-    },
-    /// Addresses of possible peers, each once, at most [`limits::ADDRESSES_PER_ANNOUNCE`].
-    Peers {
-        /// The addresses.
-        peers: Vec<SocketAddr>,
-    },
-    /// What became of an announce.
-    Report {
-        /// The tracker as written in the torrent, escaped.
-        url: String,
-        /// Peers that it named, or what went wrong.
-        result: Result<u32, TrackerError>,
-    },
-    /// A tracker has words for the user.
-    Warning {
-        /// The tracker as written in the torrent, escaped.
-        url: String,
-        /// The words, escaped.
-        text: String,
-    },
-}
-
-/// An HTTP call of one announcer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct CallId(u32);
-
-/// What is true of the torrent at the moment of an announce.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Facts {
-    /// Bytes of content sent to peers in this run.
-    pub uploaded: u64,
-    /// Bytes of content received from peers in this run.
-    pub downloaded: u64,
-    /// Bytes still missing.
-    pub left: u64,
-}
-
-/// Why an HTTP call gave no response.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HttpFailure {
-    /// The connection could not be made.
-    Connect(ConnectError),
-    /// The connection broke.
-    Broken,
-    /// The reply could not be read.
-    Http(HttpError),
-}
-
-impl HttpFailure {
-    fn judge(self) -> (TrackerError, Blame) {
-        let connect = |message, blame| (TrackerError::new("tracker.connect", message), blame);
-        match self {
-            Self::Connect(ConnectError::Refused) => connect("connection refused", Blame::Tracker),
-            Self::Connect(ConnectError::Unreachable) => connect("no route", Blame::Ourselves),
-            Self::Connect(ConnectError::Resources) => {
-                connect("no free descriptor, port or memory", Blame::Ourselves)
-            }
-            Self::Connect(ConnectError::Other) => connect("can't connect", Blame::Ourselves),
-            Self::Broken => connect("the connection broke", Blame::Tracker),
-            Self::Http(error) => {
-                let kind = match error {
-                    HttpError::BodyTooLong => "tracker.too-large",
-                    HttpError::Request
-                    | HttpError::Protocol
-                    | HttpError::HeadTooLong
-                    | HttpError::Truncated => "tracker.http",
-                };
-                (TrackerError::new(kind, error.to_string()), Blame::Tracker)
-            }
-        }
-    }
-}
-
-/// What went wrong with a tracker; shown as `[kind] message`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TrackerError {
-    /// The kind, as error lines name it: `tracker.http`, `tracker.timeout`, `dns` and others.
-    pub kind: &'static str,
-    /// One line; what is from outside in it is escaped.
-    pub message: String,
-}
-
-impl TrackerError {
-    fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
-    }
-
-    fn no_tls() -> Self {
-        Self::new(
-            "tracker.tls",
-            "https needs TLS support, which this build lacks",
-        )
-    }
-
-    fn redirect(error: RedirectError) -> Self {
-        let kind = match error {
-            RedirectError::Local => "tracker.ssrf",
-            RedirectError::TooMany | RedirectError::Downgrade | RedirectError::Url(_) => {
-                "tracker.http"
-            }
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl fmt::Display for TrackerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {}", self.kind, self.message)
-    }
-}
-
 /// Who we are to every tracker.
 struct Identity {
     info_hash: InfoHash,
@@ -825,155 +697,6 @@ enum Phase {
     Stopping,
 }
 
-struct Tracker {
-    url: TrackerUrl,
-    shown: String,
-    /// When it is asked next; `None`: not in this run.
-    due: Option<Instant>,
-    /// Before this it is not asked, however short of peers we are.
-    not_before: Instant,
-    /// Whether its last announce was answered with peers, or that there are none.
-    is_working: bool,
-    failures: u32,
-    /// Whether it has answered `started` in this run.
-    knows_us: bool,
-    owes_completed: bool,
-    owes_stopped: bool,
-    tracker_id: Option<Vec<u8>>,
-    addresses: Vec<IpAddr>,
-    connection: Option<udp::Connection>,
-    attempt: Option<Attempt>,
-}
-
-impl Tracker {
-    fn new(url: TrackerUrl, shown: String) -> Self {
-        Self {
-            url,
-            shown,
-            due: None,
-            not_before: Instant::default(),
-            is_working: false,
-            failures: 0,
-            knows_us: false,
-            owes_completed: false,
-            owes_stopped: false,
-            tracker_id: None,
-            addresses: Vec::new(),
-            connection: None,
-            attempt: None,
-        }
-    }
-
-    fn abandon(&mut self, actions: &mut VecDeque<Action>) {
-        let step = self.attempt.take().map(|attempt| attempt.step);
-        if let Some(Step::Http(call)) = step {
-            actions.push_back(Action::Abandon { call });
-        }
-    }
-
-    fn event(&self) -> Option<Event> {
-        self.attempt.as_ref().map(|attempt| attempt.announce.event)
-    }
-
-    fn exchange_with(&self) -> Option<SocketAddr> {
-        match &self.attempt.as_ref()?.step {
-            Step::Udp(exchange) => Some(exchange.to()),
-            Step::Resolving(_) | Step::Http(_) | Step::Between => None,
-        }
-    }
-}
-
-/// One announce that is under way.
-struct Attempt {
-    announce: Announce,
-    /// What is asked: the tracker's URL with our parameters, or where it redirected us.
-    url: TrackerUrl,
-    redirects: Redirects,
-    step: Step,
-    /// When the tracker counts as failed unless something comes.
-    silent_at: Instant,
-    /// When an HTTP call with all its redirects must be over.
-    whole_by: Instant,
-    /// Whether it counts as failed already while it goes on.
-    is_judged: bool,
-}
-
-impl Attempt {
-    fn poll_timeout(&self) -> Option<Instant> {
-        let silence = (!self.is_judged).then_some(self.silent_at);
-        match &self.step {
-            Step::Udp(exchange) => earliest(silence, Some(exchange.poll_timeout())),
-            Step::Resolving(_) | Step::Http(_) | Step::Between => silence,
-        }
-    }
-}
-
-enum Step {
-    /// Waits for the addresses of a name.
-    Resolving(String),
-    Http(CallId),
-    Udp(udp::Exchange),
-    /// Within a call of ours: no one is waited for.
-    Between,
-}
-
-/// Whose fault a failure is, which decides how soon the tracker is asked again.
-enum Blame {
-    /// The tracker's: 60 s, doubled each time, to 30 min.
-    Tracker,
-    /// This machine's or its network's: 5 s, doubled each time, to 5 min.
-    Ourselves,
-    /// Ours, says the tracker (4xx): 30 min.
-    Request,
-    /// The tracker has said when to come again (BEP 31).
-    Told(Retry),
-}
-
-impl Blame {
-    /// The pause behind a failure that `earlier` others came before; `None` for ever.
-    fn pause(&self, earlier: u32) -> Option<Duration> {
-        let doubled = |first: Duration| first * (1 << earlier.min(10));
-        match self {
-            Self::Tracker => Some(doubled(TRACKER_PAUSE).min(TRACKER_PAUSE_MAX)),
-            Self::Ourselves => Some(doubled(LOCAL_PAUSE).min(LOCAL_PAUSE_MAX)),
-            Self::Request => Some(TRACKER_PAUSE_MAX),
-            Self::Told(Retry::After(pause)) => Some(*pause),
-            Self::Told(Retry::Never) => None,
-        }
-    }
-}
-
-/// A response's meaning. An error status is one even if its body reads well.
-fn read_response(response: &Response) -> Result<Reply, (TrackerError, Blame)> {
-    let status = response.status;
-    let is_good = (200..300).contains(&status);
-    // 408, 425 and 429 ask for patience: they don't say that the request is wrong.
-    let blame = match status {
-        408 | 425 | 429 => Blame::Tracker,
-        400..500 => Blame::Request,
-        _ => Blame::Tracker,
-    };
-    match Reply::parse(&response.body) {
-        Ok(reply) if is_good => Ok(reply),
-        Err(ReplyError::Failure { reason, retry }) => {
-            let reason = match is_good {
-                true => reason,
-                false => escape(format!("HTTP status {status}: {reason}").as_bytes(), 200),
-            };
-            let error = TrackerError::new("tracker.failure", reason);
-            Err((error, retry.map_or(blame, Blame::Told)))
-        }
-        Err(ReplyError::Malformed) if is_good => {
-            let error = TrackerError::new("tracker.reply", "the reply is no tracker's");
-            Err((error, blame))
-        }
-        Ok(_) | Err(ReplyError::Malformed) => {
-            let error = TrackerError::new("tracker.status", format!("HTTP status {status}"));
-            Err((error, blame))
-        }
-    }
-}
-
 /// Private trackers tell clients by it and cut long ones: under 64 bytes.
 const USER_AGENT: &str = concat!("minitorrent/", env!("CARGO_PKG_VERSION"));
 /// Time between the beginnings of a public torrent's announces.
@@ -984,13 +707,5 @@ const IN_FLIGHT_MAX: usize = 50;
 const SILENCE: Duration = Duration::from_secs(10);
 /// An announce over HTTP with all its redirects takes at most so long.
 const WHOLE: Duration = Duration::from_secs(30);
-/// The first and the longest pause after a tracker's failure.
-const TRACKER_PAUSE: Duration = Duration::from_secs(60);
-/// See [`TRACKER_PAUSE`].
-const TRACKER_PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
-/// The first and the longest pause after a failure on our side.
-const LOCAL_PAUSE: Duration = Duration::from_secs(5);
-/// See [`LOCAL_PAUSE`].
-const LOCAL_PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Addresses kept of one name.
 const ADDRESSES_MAX: usize = 16;
