@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::free_port;
 use crate::stage::{Outcome, Process, Stage, text, until};
 
 /// A BitTorrent client.
@@ -189,7 +190,7 @@ fn rtorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Ou
              dht.mode.set = disable\n\
              trackers.use_udp.set = yes\n\
              protocol.pex.set = no\n\
-             protocol.encryption.set = none\n\
+             protocol.encryption.set = allow_incoming\n\
              pieces.hash.on_completion.set = no\n\
              {on_done}\
              load.start = {torrent}\n"
@@ -233,7 +234,7 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
              Session\\Port={port}\n\
              Session\\QueueingSystemEnabled=false\n\
              Session\\DefaultSavePath={dir}\n\
-             [Preferences]\nWebUI\\Enabled=false\n"
+             [Preferences]\nWebUI\\Address=127.0.0.1\n"
         ),
     )
     .map_err(|e| e.to_string())?;

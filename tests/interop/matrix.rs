@@ -1,7 +1,7 @@
 //! Every client with every client: one trial a cell.
 
 use std::env;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::clients::{Client, Job};
 use crate::common::{Content, free_port};
+use crate::scripted::Scripted;
 use crate::stage::{Outcome, Stage, Tracker, local, wait_for_seed};
 use crate::trial;
 
@@ -20,7 +21,7 @@ pub(crate) fn drivers() -> Vec<Trial> {
         (Client::Aria2, Client::Libtorrent, Source::Udp),
         (Client::Libtorrent, Client::Aria2, Source::Http),
         (Client::Qbittorrent, Client::Libtorrent, Source::Peers),
-        (Client::Rtorrent, Client::Aria2, Source::Udp),
+        (Client::Rtorrent, Client::Libtorrent, Source::Udp),
     ];
     let cell = |(seeder, leecher, source): (Client, Client, Source)| {
         let name = format!("{}_to_{}_{}", seeder.name(), leecher.name(), source.name());
@@ -28,7 +29,27 @@ pub(crate) fn drivers() -> Vec<Trial> {
             exchange(stage, seeder, leecher, Shape::OneFile, source)
         })
     };
-    pairs.into_iter().map(cell).collect()
+    let mut trials = pairs.into_iter().map(cell).collect::<Vec<_>>();
+    trials.push(trial(
+        "drivers/scripted_to_libtorrent_peers".to_owned(),
+        |stage| {
+            let (content, _) = Shape::WidePieces.payload()?;
+            let seeder = Scripted::start(content, Ipv4Addr::LOCALHOST, None)?;
+            let torrent = stage.file("t.torrent", content.torrent(None))?;
+            let out = stage.dir("out")?;
+            let peers = [seeder.address()];
+            let fetch = Job {
+                torrent: &torrent,
+                dir: &out,
+                port: free_port(),
+                peers: &peers,
+                upload_limit: None,
+            };
+            Client::Libtorrent.fetch(stage, &fetch, limit())?;
+            content.verify(&out)
+        },
+    ));
+    trials
 }
 
 /// minitorrent fetches: every seeder, every shape of payload, every way to find the seeder.
@@ -86,9 +107,12 @@ fn exchange(
         let tracker = tracker.insert(Tracker::start(stage, content)?);
         url = Some(tracker.url(scheme));
     }
+    // rtorrent takes no torrent without a tracker, so a seeder that needs none has one that nobody answers at.
+    let nobody = Some("http://127.0.0.1:9/announce");
+    let seeded = stage.file("seeded.torrent", content.torrent(url.as_deref().or(nobody)))?;
     let torrent = stage.file("t.torrent", content.torrent(url.as_deref()))?;
     let seed = Job {
-        torrent: &torrent,
+        torrent: &seeded,
         dir: payload,
         port: free_port(),
         peers: &[],

@@ -65,6 +65,7 @@ impl Stage {
             .args(args)
             .current_dir(&home)
             .env("HOME", &home)
+            .env("TMPDIR", &home)
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("XDG_DATA_HOME")
