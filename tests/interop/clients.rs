@@ -240,9 +240,12 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
     .map_err(|e| e.to_string())?;
     let profile = format!("--profile={}", text(&profile)?);
     let save = format!("--save-path={dir}");
+    // This build has no way to do without its web interface; two on one port end the second.
+    let web = format!("--webui-port={}", free_port());
     let args = [
         &profile,
         &save,
+        &web,
         "--skip-dialog=true",
         "--add-paused=false",
         text(job.torrent)?,
