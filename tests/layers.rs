@@ -1,8 +1,8 @@
 //! The layer rule, held by reading every path in `src/`.
 //!
-//! A module names its own layer and those to its left only; a few outside crates have one door each. The
-//! reader below knows just enough Rust for that: it skips comments and literals, follows `use` trees over
-//! as many lines as they take, and resolves `super`.
+//! A module names its own layer and those to its left only; a few outside crates have one door
+//! each. The reader below knows just enough Rust for that: it skips comments and literals, follows
+//! `use` trees over as many lines as they take, and resolves `super`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -188,7 +188,8 @@ fn ends_a_path(token: &Token) -> bool {
     token.text == ">" || (token.is_name() && !KEYWORDS.contains(&token.text.as_str()))
 }
 
-/// Reads one branch of a `use` tree and gives the place behind it. Each turn takes a token or returns.
+/// Reads one branch of a `use` tree and gives the place behind it. Each turn takes a token or
+/// returns.
 fn use_tree(
     tokens: &[Token],
     mut at: usize,
@@ -296,7 +297,8 @@ fn literal_or_comment(rest: &str) -> Option<usize> {
         };
         return Some(prefix.len() + length);
     }
-    // A character ends with a quote one character later, or begins with a backslash; else it is a lifetime.
+    // A character ends with a quote one character later, or begins with a backslash; else it is a
+    // lifetime.
     let body = rest.strip_prefix('b').unwrap_or(rest);
     let mut chars = body.strip_prefix('\'')?.chars();
     let is_char = chars.next()? == '\\' || chars.next() == Some('\'');

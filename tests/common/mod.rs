@@ -1,7 +1,7 @@
 //! What the tests that run the real program share: payloads, torrents, directories and ports.
 //!
-//! A test that uses this declares `mod common;`. Nothing here asks the program under test: payload, hashes and
-//! bencode are made a second time, so that a mistake cannot agree with itself.
+//! A test that uses this declares `mod common;`. Nothing here asks the program under test: payload,
+//! hashes and bencode are made a second time, so that a mistake cannot agree with itself.
 #![allow(dead_code, reason = "each test uses a part of this, and not the same")]
 
 use std::collections::BTreeSet;
@@ -176,7 +176,8 @@ impl Content {
         Ok(())
     }
 
-    /// Compares the files below `dir` with the payload, byte by byte; the error names the first difference.
+    /// Compares the files below `dir` with the payload, byte by byte; the error names the first
+    /// difference.
     pub(crate) fn verify(&self, dir: &Path) -> Result<(), String> {
         let mut wanted = vec![0; CHUNK];
         let mut found = vec![0; CHUNK];
@@ -287,7 +288,8 @@ impl Drop for TempDir {
 
 /// A port that is free on all of 127/8 for TCP and UDP now, and that no other call has been given.
 ///
-/// It lies below the kernel's own choices for outgoing connections, so none of those takes it meanwhile.
+/// It lies below the kernel's own choices for outgoing connections, so none of those takes it
+/// meanwhile.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     static STEP: AtomicU16 = AtomicU16::new(0);

@@ -152,7 +152,8 @@ fn aria2_args(job: &Job<'_>, more: &[&str]) -> Outcome<Vec<String>> {
         "--no-conf",
         "--interface=127.0.0.1",
         "--disable-ipv6=true",
-        // UDP trackers are spoken to through the socket of its DHT, which knows no node and asks nobody.
+        // UDP trackers are spoken to through the socket of its DHT, which knows no node and asks
+        // nobody.
         "--enable-dht=true",
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
@@ -253,7 +254,8 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
     stage.start(name, "qbittorrent-nox", args)
 }
 
-/// Waits for the file that a client makes when it has everything. A client that goes on is ended then.
+/// Waits for the file that a client makes when it has everything. A client that goes on is ended
+/// then.
 fn wait_for(done: &Path, mut process: Process, limit: Duration) -> Outcome {
     until("the download", limit, || {
         process.alive()?;

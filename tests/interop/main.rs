@@ -1,9 +1,9 @@
 //! The real program against real clients and trackers, on 127.0.0.0/8.
 //!
-//! The trials are ignored unless `MINITORRENT_INTEROP=1` says that the other programs are there; then one that
-//! is missing is a failure. `MINITORRENT_INTEROP_SCALE=full` makes the payloads as big as people's: 1 GiB in
-//! one file, 10,000 files, 1 GiB of 4 MiB pieces. `MINITORRENT_BINARY` names another build of the program, and
-//! `MINITORRENT_PYTHON` a Python that has libtorrent.
+//! The trials are ignored unless `MINITORRENT_INTEROP=1` says that the other programs are there;
+//! then one that is missing is a failure. `MINITORRENT_INTEROP_SCALE=full` makes the payloads as
+//! big as people's: 1 GiB in one file, 10,000 files, 1 GiB of 4 MiB pieces. `MINITORRENT_BINARY`
+//! names another build of the program, and `MINITORRENT_PYTHON` a Python that has libtorrent.
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests wait for programs of the real world"

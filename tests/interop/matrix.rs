@@ -15,7 +15,8 @@ use crate::scripted::Scripted;
 use crate::stage::{Outcome, Stage, Tracker, local, wait_for_seed};
 use crate::trial;
 
-/// The other clients among themselves: if one of these fails, it is not the program under test that is wrong.
+/// The other clients among themselves: if one of these fails, it is not the program under test that
+/// is wrong.
 pub(crate) fn drivers() -> Vec<Trial> {
     let pairs = [
         (Client::Aria2, Client::Libtorrent, Source::Udp),
@@ -107,7 +108,8 @@ fn exchange(
         let tracker = tracker.insert(Tracker::start(stage, content)?);
         url = Some(tracker.url(scheme));
     }
-    // rtorrent takes no torrent without a tracker, so a seeder that needs none has one that nobody answers at.
+    // rtorrent takes no torrent without a tracker, so a seeder that needs none has one that nobody
+    // answers at.
     let nobody = Some("http://127.0.0.1:9/announce");
     let seeded = stage.file("seeded.torrent", content.torrent(url.as_deref().or(nobody)))?;
     let torrent = stage.file("t.torrent", content.torrent(url.as_deref()))?;
@@ -198,7 +200,8 @@ impl Shape {
         }
     }
 
-    /// The content and the directory of its files, made once in a build's directory and shared: nobody writes there.
+    /// The content and the directory of its files, made once in a build's directory and shared:
+    /// nobody writes there.
     pub(crate) fn payload(self) -> Outcome<&'static Payload> {
         static MADE: [OnceLock<Outcome<Payload>>; 3] = [const { OnceLock::new() }; 3];
         let at = Self::ALL

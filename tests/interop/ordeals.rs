@@ -86,8 +86,8 @@ fn one_thread(stage: &Stage) -> Outcome {
     }
 }
 
-/// One seeder in three sends a wrong byte in one block of a hundred; the honest two are slow, so that it is
-/// asked for much. All comes right, and its address, and no other, is named as banned.
+/// One seeder in three sends a wrong byte in one block of a hundred; the honest two are slow, so
+/// that it is asked for much. All comes right, and its address, and no other, is named as banned.
 fn a_liar(stage: &Stage) -> Outcome {
     let (content, payload) = Shape::OneFile.payload()?;
     let torrent = stage.file("t.torrent", content.torrent(None))?;
@@ -137,7 +137,8 @@ fn a_liar(stage: &Stage) -> Outcome {
     }
 }
 
-/// Killed when it has been sent so much of the payload; the next run fetches what was missing and no more.
+/// Killed when it has been sent so much of the payload; the next run fetches what was missing and
+/// no more.
 fn killed_once(stage: &Stage, shape: Shape, percent: u64) -> Outcome {
     let (content, _) = shape.payload()?;
     let seeder = Scripted::start(content, SEEDER, None)?;
@@ -169,7 +170,8 @@ fn killed_again_and_again(stage: &Stage) -> Outcome {
     finish(stage, content, &seeder, &torrent, &out)
 }
 
-/// Runs it until the seeder has served so many blocks, and kills it while more requests are on their way.
+/// Runs it until the seeder has served so many blocks, and kills it while more requests are on
+/// their way.
 fn kill_after(
     stage: &Stage,
     seeder: &Scripted,

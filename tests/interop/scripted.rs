@@ -30,7 +30,8 @@ struct Shared {
 }
 
 impl Scripted {
-    /// Starts to listen on this address. With `lie_every: Some(100)` the tenth block of each hundred is wrong.
+    /// Starts to listen on this address. With `lie_every: Some(100)` the tenth block of each
+    /// hundred is wrong.
     pub(crate) fn start(
         content: &Arc<Content>,
         ip: impl Into<IpAddr>,
@@ -102,7 +103,8 @@ impl Scripted {
 impl Drop for Scripted {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        // The listener waits for a connection, and this is one; without it the thread ends with the process.
+        // The listener waits for a connection, and this is one; without it the thread ends with the
+        // process.
         let _ = TcpStream::connect(self.address);
     }
 }

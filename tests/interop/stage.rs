@@ -181,7 +181,8 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Starts it, and waits until it answers. Debian builds it to serve only what a white list names.
+    /// Starts it, and waits until it answers. Debian builds it to serve only what a white list
+    /// names.
     pub(crate) fn start(stage: &Stage, content: &Content) -> Outcome<Self> {
         let info_hash = content.info_hash();
         let port = free_port();
@@ -240,7 +241,8 @@ impl Tracker {
             .collect::<String>();
         let mut stream = TcpStream::connect_timeout(&self.address, PROBE_LIMIT).ok()?;
         stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
-        // A tracker that knows no peers of a torrent leaves it out, so an announce of nobody's asks first.
+        // A tracker that knows no peers of a torrent leaves it out, so an announce of nobody's asks
+        // first.
         write!(
             stream,
             "GET /announce?info_hash={hash}&peer_id=-PROBE-0000000000000&port=9&uploaded=0&\
@@ -274,7 +276,8 @@ pub(crate) fn wait_for_seed(at: SocketAddr, content: &Content, process: &mut Pro
     })
 }
 
-/// One greeting, from an address that nobody else has, so that nothing is held against the trial's own.
+/// One greeting, from an address that nobody else has, so that nothing is held against the trial's
+/// own.
 fn greets_as_seed(at: SocketAddr, content: &Content) -> Option<()> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok()?;
     socket.bind(&SocketAddr::new(PROBE_IP, 0).into()).ok()?;
