@@ -4,6 +4,8 @@
 //! hashes and bencode are made a second time, so that a mistake cannot agree with itself.
 #![allow(dead_code, reason = "each test uses a part of this, and not the same")]
 
+pub(crate) mod process;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::free_port;
-use crate::stage::{Outcome, Process, Stage, text, until};
+use crate::common::process::{Outcome, Process, until};
+use crate::stage::{Stage, text};
 
 /// A BitTorrent client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

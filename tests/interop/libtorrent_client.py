@@ -5,6 +5,7 @@
 `fetch` ends with 0 when all is there; `seed` runs until it is killed. Only TCP, only 127/8.
 """
 import argparse
+import os
 import sys
 
 import libtorrent as lt
@@ -33,7 +34,8 @@ session = lt.session({
     "in_enc_policy": int(lt.enc_policy.disabled),
     "alert_mask": lt.alert.category_t.status_notification
     | lt.alert.category_t.error_notification
-    | lt.alert.category_t.tracker_notification,
+    | lt.alert.category_t.tracker_notification
+    | lt.alert.category_t.storage_notification,
 })
 params = lt.add_torrent_params()
 params.ti = lt.torrent_info(args.torrent)
@@ -50,4 +52,8 @@ while True:
     for alert in session.pop_alerts():
         print(type(alert).__name__, alert.message(), flush=True)
         if args.mode == "fetch" and isinstance(alert, lt.torrent_finished_alert):
-            sys.exit(0)
+            handle.flush_cache()
+        if args.mode == "fetch" and isinstance(alert, lt.cache_flushed_alert):
+            # The interpreter's own end takes the session apart in an order that may crash it.
+            sys.stdout.flush()
+            os._exit(0)

@@ -22,7 +22,8 @@ use std::env;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::stage::{Outcome, Stage};
+use crate::common::process::Outcome;
+use crate::stage::Stage;
 
 fn main() {
     let arguments = Arguments::from_args();

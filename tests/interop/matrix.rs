@@ -10,9 +10,10 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::clients::{Client, Job};
+use crate::common::process::Outcome;
 use crate::common::{Content, free_port};
 use crate::scripted::Scripted;
-use crate::stage::{Outcome, Stage, Tracker, local, wait_for_seed};
+use crate::stage::{Stage, Tracker, local, wait_for_seed};
 use crate::trial;
 
 /// The other clients among themselves: if one of these fails, it is not the program under test that

@@ -11,19 +11,16 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::clients::{Client, Job, minitorrent, minitorrent_args};
+use crate::common::process::{Outcome, until};
 use crate::common::{Content, free_port};
 use crate::matrix::{Shape, limit};
 use crate::scripted::Scripted;
-use crate::stage::{Outcome, Stage, Tracker, local, text, until, wait_for_seed};
+use crate::stage::{Stage, Tracker, local, text, wait_for_seed};
 use crate::trial;
 
 /// Every ordeal.
 pub(crate) fn all() -> Vec<Trial> {
     let mut trials = vec![
-        trial(
-            "ordeals/no_thread_and_no_process_is_made".to_owned(),
-            one_thread,
-        ),
         trial(
             "ordeals/a_liar_among_honest_seeders_is_named_and_banned".to_owned(),
             a_liar,
@@ -33,6 +30,10 @@ pub(crate) fn all() -> Vec<Trial> {
             killed_again_and_again,
         ),
     ];
+    for scheme in ["http", "udp"] {
+        let name = format!("ordeals/no_thread_and_no_process_is_made_{scheme}");
+        trials.push(trial(name, move |stage| one_thread(stage, scheme)));
+    }
     for (shape, name) in [
         (Shape::OneFile, "one_file"),
         (Shape::WidePieces, "wide_pieces"),
@@ -46,10 +47,10 @@ pub(crate) fn all() -> Vec<Trial> {
 }
 
 /// A whole download over a tracker under `strace`: not one clone, not one fork.
-fn one_thread(stage: &Stage) -> Outcome {
+fn one_thread(stage: &Stage, scheme: &str) -> Outcome {
     let (content, payload) = Shape::OneFile.payload()?;
     let tracker = Tracker::start(stage, content)?;
-    let torrent = stage.file("t.torrent", content.torrent(Some(&tracker.url("http"))))?;
+    let torrent = stage.file("t.torrent", content.torrent(Some(&tracker.url(scheme))))?;
     let seed = job(&torrent, payload);
     let mut seeder = Client::Libtorrent.seed(stage, &seed)?;
     tracker.wait_for_seeders(1, &mut seeder)?;

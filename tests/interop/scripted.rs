@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::process::Outcome;
 use crate::common::{Content, free_port};
-use crate::stage::{Outcome, greeting};
+use crate::stage::greeting;
 
 /// A seeder on threads of its own; it stops listening when it is dropped.
 pub(crate) struct Scripted {

@@ -4,17 +4,13 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::common::process::{Outcome, Process, until};
 use crate::common::{Content, TempDir, free_port};
-
-/// What a trial says when it fails.
-pub(crate) type Outcome<T = ()> = Result<T, String>;
 
 /// The directory of one trial: logs, torrents, downloads, and a HOME for every process.
 pub(crate) struct Stage {
@@ -60,7 +56,8 @@ impl Stage {
         let log =
             |end| File::create(self.path(&format!("{name}.{end}"))).map_err(|e| e.to_string());
         let home = self.dir(&format!("{name}.home"))?;
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--pdeathsig", "KILL", "--", program])
             .args(args)
             .current_dir(&home)
@@ -73,13 +70,8 @@ impl Stage {
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null())
             .stdout(log("out")?)
-            .stderr(log("err")?)
-            .spawn()
-            .map_err(|e| format!("{program}: {e}"))?;
-        Ok(Process {
-            name: name.to_owned(),
-            child,
-        })
+            .stderr(log("err")?);
+        Process::start(name, &mut command)
     }
 
     /// The ends of all logs, for the person who reads of a failure.
@@ -114,62 +106,6 @@ impl Stage {
             }
         }
         text
-    }
-}
-
-/// A running program; killed when it is dropped.
-pub(crate) struct Process {
-    name: String,
-    child: Child,
-}
-
-impl Process {
-    /// Waits for its end.
-    pub(crate) fn wait(&mut self, limit: Duration) -> Outcome<ExitStatus> {
-        let mut status = None;
-        let what = format!("the end of {}", self.name);
-        until(&what, limit, || {
-            status = self.child.try_wait().map_err(|e| e.to_string())?;
-            Ok(status.is_some())
-        })?;
-        status.ok_or(what)
-    }
-
-    /// Waits for its end, which must be exit status 0.
-    pub(crate) fn wait_for_success(&mut self, limit: Duration) -> Outcome {
-        let status = self.wait(limit)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("{} ended with {status}", self.name))
-        }
-    }
-
-    /// Fails if it has ended.
-    pub(crate) fn alive(&mut self) -> Outcome {
-        match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(format!("{} ended too early with {status}", self.name)),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) -> Outcome {
-        kill_process(Pid::from_child(&self.child), signal).map_err(|e| e.to_string())
-    }
-
-    /// Kills it (SIGKILL) and waits for its end.
-    pub(crate) fn kill(&mut self) -> Outcome<ExitStatus> {
-        self.child.kill().map_err(|e| e.to_string())?;
-        self.child.wait().map_err(|e| e.to_string())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, and then there is nothing to do.
-        let _ = self.kill();
     }
 }
 
@@ -316,22 +252,6 @@ pub(crate) fn greeting(info_hash: &[u8; 20], peer_id: &[u8; 20]) -> Vec<u8> {
     bytes.extend(info_hash);
     bytes.extend(peer_id);
     bytes
-}
-
-/// Asks every few milliseconds, until it is so, it cannot be any more, or the time is up.
-pub(crate) fn until(
-    what: &str,
-    limit: Duration,
-    mut is_so: impl FnMut() -> Outcome<bool>,
-) -> Outcome {
-    let end = Instant::now() + limit;
-    while !is_so().map_err(|e| format!("waiting for {what}: {e}"))? {
-        if Instant::now() > end {
-            return Err(format!("{what} did not come within {} s", limit.as_secs()));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// A port of this machine.
