@@ -1,0 +1,265 @@
+//! How each client is made to seed or to fetch one torrent.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::free_port;
+use crate::common::process::{Outcome, Process, until};
+use crate::stage::{Stage, text};
+
+/// A BitTorrent client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Client {
+    Aria2,
+    Libtorrent,
+    Minitorrent,
+    Qbittorrent,
+    Rtorrent,
+}
+
+/// What a client is to work on.
+pub(crate) struct Job<'a> {
+    /// The .torrent.
+    pub(crate) torrent: &'a Path,
+    /// Where the payload is, or comes to be.
+    pub(crate) dir: &'a Path,
+    /// The port to listen on.
+    pub(crate) port: u16,
+    /// Peers to know from the start; only libtorrent and minitorrent can be told.
+    pub(crate) peers: &'a [SocketAddr],
+    /// The most bytes a second to send; only aria2 and libtorrent are asked for it.
+    pub(crate) upload_limit: Option<u32>,
+}
+
+impl Client {
+    /// Its name in the trials' names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Aria2 => "aria2",
+            Self::Libtorrent => "libtorrent",
+            Self::Minitorrent => "minitorrent",
+            Self::Qbittorrent => "qbittorrent",
+            Self::Rtorrent => "rtorrent",
+        }
+    }
+
+    /// Starts it as a seeder of what is in the job's directory.
+    pub(crate) fn seed(self, stage: &Stage, job: &Job<'_>) -> Outcome<Process> {
+        let name = format!("{}-seed", self.name());
+        match self {
+            Self::Aria2 => {
+                let more = [
+                    "--seed-ratio=0.0",
+                    "--check-integrity=true",
+                    "--bt-hash-check-seed=true",
+                ];
+                stage.start(&name, "aria2c", aria2_args(job, &more)?)
+            }
+            Self::Libtorrent => stage.start(&name, &python(), libtorrent_args("seed", job)?),
+            Self::Minitorrent => {
+                let mut args = vec!["seed".to_owned()];
+                args.extend(minitorrent_args(job)?);
+                stage.start(&name, &minitorrent(), args)
+            }
+            Self::Qbittorrent => qbittorrent(stage, &name, job, None),
+            Self::Rtorrent => rtorrent(stage, &name, job, None),
+        }
+    }
+
+    /// Lets it fetch the torrent into the job's directory, and ends it.
+    pub(crate) fn fetch(self, stage: &Stage, job: &Job<'_>, limit: Duration) -> Outcome {
+        let name = format!("{}-fetch", self.name());
+        let done = stage.path("done");
+        match self {
+            Self::Aria2 => stage
+                .start(
+                    &name,
+                    "aria2c",
+                    aria2_args(job, &["--seed-time=0", "--file-allocation=none"])?,
+                )?
+                .wait_for_success(limit),
+            Self::Libtorrent => stage
+                .start(&name, &python(), libtorrent_args("fetch", job)?)?
+                .wait_for_success(limit),
+            Self::Minitorrent => stage
+                .start(&name, &minitorrent(), minitorrent_args(job)?)?
+                .wait_for_success(limit),
+            Self::Qbittorrent => {
+                wait_for(&done, qbittorrent(stage, &name, job, Some(&done))?, limit)
+            }
+            Self::Rtorrent => wait_for(&done, rtorrent(stage, &name, job, Some(&done))?, limit),
+        }
+    }
+}
+
+/// The program under test: this build's, or the one that `MINITORRENT_BINARY` names.
+pub(crate) fn minitorrent() -> String {
+    env::var("MINITORRENT_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_minitorrent").to_owned())
+}
+
+/// The arguments of a download; a seeder's are the same behind `seed`.
+pub(crate) fn minitorrent_args(job: &Job<'_>) -> Outcome<Vec<String>> {
+    let mut args = vec![
+        text(job.torrent)?.to_owned(),
+        "-o".to_owned(),
+        text(job.dir)?.to_owned(),
+        "--max-peers".to_owned(),
+        "12".to_owned(),
+        "--port".to_owned(),
+        job.port.to_string(),
+        "--progress".to_owned(),
+        "none".to_owned(),
+        "--json".to_owned(),
+    ];
+    if !job.peers.is_empty() {
+        args.push("--peers".to_owned());
+        args.push(
+            job.peers
+                .iter()
+                .map(SocketAddr::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        );
+    }
+    Ok(args)
+}
+
+/// A Python that has the module `libtorrent`.
+fn python() -> String {
+    env::var("MINITORRENT_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+fn libtorrent_args(mode: &str, job: &Job<'_>) -> Outcome<Vec<String>> {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/interop/libtorrent_client.py"
+    );
+    let mut args = [script, mode, text(job.torrent)?, text(job.dir)?]
+        .map(str::to_owned)
+        .to_vec();
+    args.push(job.port.to_string());
+    if let Some(limit) = job.upload_limit {
+        args.push(format!("--upload-limit={limit}"));
+    }
+    args.extend(job.peers.iter().map(|peer| format!("--peer={peer}")));
+    Ok(args)
+}
+
+fn aria2_args(job: &Job<'_>, more: &[&str]) -> Outcome<Vec<String>> {
+    let mut args = [
+        "--no-conf",
+        "--interface=127.0.0.1",
+        "--disable-ipv6=true",
+        // UDP trackers are spoken to through the socket of its DHT, which knows no node and asks
+        // nobody.
+        "--enable-dht=true",
+        "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false",
+        "--summary-interval=0",
+        "--show-console-readout=false",
+        "--console-log-level=notice",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    args.push(format!("--listen-port={}", job.port));
+    args.push(format!("--dht-listen-port={}", job.port));
+    args.push(format!("--dir={}", text(job.dir)?));
+    if let Some(limit) = job.upload_limit {
+        args.push(format!("--max-overall-upload-limit={limit}"));
+    }
+    args.push(text(job.torrent)?.to_owned());
+    Ok(args)
+}
+
+fn rtorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Outcome<Process> {
+    let on_done = done.map_or_else(String::new, |done| {
+        let done = done.display();
+        format!("method.set_key = event.download.finished,done,\"execute.nothrow=touch,{done}\"\n")
+    });
+    let (dir, torrent, port) = (text(job.dir)?, text(job.torrent)?, job.port);
+    let config = stage.file(
+        &format!("{name}.rc"),
+        format!(
+            "system.daemon.set = true\n\
+             directory.default.set = {dir}\n\
+             network.bind_address.set = 127.0.0.1\n\
+             network.port_range.set = {port}-{port}\n\
+             network.port_random.set = no\n\
+             dht.mode.set = disable\n\
+             trackers.use_udp.set = yes\n\
+             protocol.pex.set = no\n\
+             protocol.encryption.set = allow_incoming\n\
+             pieces.hash.on_completion.set = no\n\
+             {on_done}\
+             load.start = {torrent}\n"
+        ),
+    )?;
+    stage.start(
+        name,
+        "rtorrent",
+        ["-n", "-o", &format!("import={}", text(&config)?)],
+    )
+}
+
+fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Outcome<Process> {
+    let profile = stage.dir(&format!("{name}.profile"))?;
+    let config = profile.join("qBittorrent/config");
+    fs::create_dir_all(&config).map_err(|e| e.to_string())?;
+    let on_done = done.map_or_else(String::new, |done| {
+        format!(
+            "[AutoRun]\nenabled=true\nprogram=touch {}\n",
+            done.display()
+        )
+    });
+    let (dir, port) = (text(job.dir)?, job.port);
+    fs::write(
+        config.join("qBittorrent.conf"),
+        format!(
+            "[LegalNotice]\nAccepted=true\n{on_done}\
+             [Network]\nPortForwardingEnabled=false\n\
+             [BitTorrent]\n\
+             Session\\AddTorrentPaused=false\n\
+             Session\\BTProtocol=TCP\n\
+             Session\\DHTEnabled=false\n\
+             Session\\LSDEnabled=false\n\
+             Session\\PeXEnabled=false\n\
+             Session\\Encryption=2\n\
+             Session\\MultiConnectionsPerIp=true\n\
+             Session\\SSRFMitigation=false\n\
+             Session\\Interface=lo\n\
+             Session\\InterfaceName=lo\n\
+             Session\\InterfaceAddress=127.0.0.1\n\
+             Session\\Port={port}\n\
+             Session\\QueueingSystemEnabled=false\n\
+             Session\\DefaultSavePath={dir}\n\
+             [Preferences]\nWebUI\\Address=127.0.0.1\n"
+        ),
+    )
+    .map_err(|e| e.to_string())?;
+    let profile = format!("--profile={}", text(&profile)?);
+    let save = format!("--save-path={dir}");
+    // This build has no way to do without its web interface; two on one port end the second.
+    let web = format!("--webui-port={}", free_port());
+    let args = [
+        &profile,
+        &save,
+        &web,
+        "--skip-dialog=true",
+        "--add-paused=false",
+        text(job.torrent)?,
+    ];
+    stage.start(name, "qbittorrent-nox", args)
+}
+
+/// Waits for the file that a client makes when it has everything. A client that goes on is ended
+/// then.
+fn wait_for(done: &Path, mut process: Process, limit: Duration) -> Outcome {
+    until("the download", limit, || {
+        process.alive()?;
+        Ok(done.exists())
+    })
+}
