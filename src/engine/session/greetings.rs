@@ -394,7 +394,7 @@ impl Session {
             return;
         };
         let front = std::mem::take(&mut greeting.received);
-        conn.kind = Kind::Served(Box::new(HttpServe::new()));
+        conn.kind = Kind::Served(Box::default());
         self.handle_served_bytes(now, id, &front);
         self.handle_served_bytes(now, id, rest);
     }
