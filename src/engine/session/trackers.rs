@@ -98,8 +98,9 @@ impl Session {
         if let Some(request) = http.poll_request()
             && let Some(tracker) = &mut self.tracker
         {
-            let body = tracker.announce(now, conn.address.ip(), &request.path_and_query);
-            http.respond(200, "text/plain", &body);
+            let from = conn.address.ip();
+            let answer = tracker.handle_request(now, from, &request.path_and_query);
+            http.respond(answer.status, "text/plain", &answer.body);
         }
         if !http.poll_transmit().is_empty() {
             self.out.push_back(Output::Transmit { conn: id });
