@@ -78,6 +78,10 @@ fn what_is_there_is_not_fetched_again() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound in wall time is what is tested"
+)]
 fn an_interrupt_ends_a_download_with_6_within_three_seconds() {
     let scene = Scene::new("interrupt", 20 * PIECE);
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -199,6 +199,14 @@ impl Sockets {
 
     /// Frees the descriptors and slots of what was closed.
     pub(super) fn reap(&mut self) {
+        if self.closed.is_empty() {
+            return;
+        }
+        for key in &self.ports {
+            if let Some(Source::Listener(listener)) = self.table.get_mut(*key) {
+                listener.handle_room();
+            }
+        }
         for (key, source) in self.closed.drain(..) {
             self.table.remove(key);
             drop(source);
