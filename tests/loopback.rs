@@ -5,6 +5,7 @@ mod program;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use minitorrent::client::TorrentClient;
 use program::{PIECE, Running, Scene, number};
 
 #[test]
@@ -140,4 +141,25 @@ fn a_liar_is_named_and_nothing_of_it_counts() {
     assert!(ended.stderr.contains(&warning), "{ended:?}");
     let checked = scene.run(&["check", "x.torrent", "-o", "out"]);
     assert_eq!(checked.stdout, "x.bin: incomplete, 0 of 30 pieces\n");
+}
+
+#[test]
+fn the_library_looks_first_and_then_fetches() {
+    let scene = Scene::new("library", 12 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let address = address.parse().expect("an address");
+    let mut client = TorrentClient::builder(scene.path("x.torrent"))
+        .output_dir(scene.path("out"))
+        .max_peers(12)
+        .peers([address])
+        .ports(0..=0)
+        .build()
+        .expect("a good torrent");
+    client.setup().expect("a directory that can be made");
+    let looked = client.snapshot().expect("it was taken up");
+    assert_eq!((looked.pieces_checked, looked.pieces_have), (12, 0));
+    client.start().expect("an honest seeder");
+    assert!(scene.is_complete("out/x.bin"));
+    let done = client.snapshot().expect("it was taken up");
+    assert_eq!((done.pieces_have, done.downloaded), (12, 12 * PIECE as u64));
 }

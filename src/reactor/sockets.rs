@@ -362,6 +362,18 @@ impl Sockets {
         }
     }
 
+    /// Puts connections back before all that wait to be read.
+    pub(super) fn queue_first(&mut self, keys: &[SocketKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        let behind = std::mem::take(&mut self.readable);
+        for key in keys {
+            self.queue(*key);
+        }
+        self.readable.extend(behind);
+    }
+
     /// The session has something to send on this connection.
     pub(super) fn wants_write(&mut self, key: SocketKey) {
         if let Some(stream) = self.stream_mut(key) {
