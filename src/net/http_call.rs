@@ -75,7 +75,7 @@ impl HttpCall {
             return Err(HttpError::Request);
         };
         Ok(Self {
-            step: Step::Head(call),
+            step: Step::Head(Box::new(call)),
             request,
             sent: 0,
             received: Vec::new(),
@@ -165,7 +165,7 @@ impl HttpCall {
     }
 
     /// Reads a head if it is all there; whether to go on.
-    fn read_head(&mut self, mut call: Call<RecvResponse>) -> Result<bool, HttpError> {
+    fn read_head(&mut self, mut call: Box<Call<RecvResponse>>) -> Result<bool, HttpError> {
         let head = &self.received[..self.received.len().min(limits::HTTP_HEAD_MAX)];
         let (used, response) = call
             .try_response(head, false)
@@ -202,7 +202,7 @@ impl HttpCall {
                 if matches!(call.body_mode(), BodyMode::LengthDelimited(len) if len > BODY_MAX) {
                     return Err(HttpError::BodyTooLong);
                 }
-                Step::Body(call)
+                Step::Body(Box::new(call))
             }
             Some(RecvResponseResult::Redirect(_) | RecvResponseResult::Cleanup(_)) => Step::Done,
             None => return Err(HttpError::Protocol),
@@ -211,7 +211,7 @@ impl HttpCall {
     }
 
     /// Reads what there is of the body; whether to go on.
-    fn read_body(&mut self, mut call: Call<RecvBody>) -> Result<bool, HttpError> {
+    fn read_body(&mut self, mut call: Box<Call<RecvBody>>) -> Result<bool, HttpError> {
         let body = &mut self.response.body;
         let at = body.len();
         body.resize(at + self.received.len(), 0);
@@ -367,8 +367,8 @@ impl fmt::Display for RedirectError {
 }
 
 enum Step {
-    Head(Call<RecvResponse>),
-    Body(Call<RecvBody>),
+    Head(Box<Call<RecvResponse>>),
+    Body(Box<Call<RecvBody>>),
     Done,
     /// Being moved, or failed.
     Taken,

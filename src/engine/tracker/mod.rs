@@ -7,6 +7,23 @@
 //!
 //! A public torrent's trackers are begun 200 ms apart, in tier order, until one names peers: dead ones delay
 //! nobody. A private torrent's are asked one at a time, as BEP 12 says.
+//!
+//! ```
+//! use minitorrent::base::{ids::{InfoHash, PeerId}, rng::Rng, time::Instant};
+//! use minitorrent::engine::tracker::{Action, Announcer, Facts};
+//!
+//! let (now, mut rng) = (Instant::default(), Rng::new([0; 32]));
+//! let tiers = [vec!["udp://127.0.0.1:6969/announce".to_string()]];
+//! let (hash, id) = (InfoHash([1; 20]), PeerId([2; 20]));
+//! let mut announcer = Announcer::new(&tiers, false, hash, id, 6881, 7, &mut rng);
+//! announcer.start(now);
+//! while announcer.poll_timeout().is_some_and(|due| due <= now) {
+//!     announcer.handle_timeout(now, &Facts::default(), &mut rng);
+//!     while let Some(action) = announcer.poll_action() {
+//!         assert!(matches!(action, Action::Datagram { .. })); // carried out by the session
+//!     }
+//! }
+//! ```
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
