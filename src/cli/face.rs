@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::progress::{Progress, json};
 use super::terminal;
-use crate::client::{Error, Event, TorrentSnapshot};
+use crate::client::{Error, Event, TorrentSnapshot, can_recover, disk_kind};
 use crate::wire::metainfo::Metainfo;
 
 /// Everything that is said during a run.
@@ -69,10 +69,10 @@ impl Face {
                 let message = format!("{url}: {why}, it is asked again later");
                 self.warning(elapsed, "tracker", &message);
             }
-            Event::DiskTrouble { error, .. } => {
-                let kind = crate::client::disk_kind(error.kind);
-                let message = format!("{}, it is tried again every 10 s", error.message);
-                self.warning(elapsed, kind, &message);
+            // What can't pass ends the run, and is said then.
+            Event::DiskTrouble { error, .. } if can_recover(error.kind) => {
+                let message = format!("{}, waiting and trying again", error.message);
+                self.say(elapsed, Level::Error, disk_kind(error.kind), &message);
             }
             Event::DiskRecovered { .. } => self.note("the disk works again, going on"),
             Event::Warning { kind, message } => self.warning(elapsed, kind, message),
@@ -80,6 +80,7 @@ impl Face {
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
+            | Event::DiskTrouble { .. }
             | Event::Tracker { result: Ok(_), .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
@@ -87,8 +88,13 @@ impl Face {
         }
     }
 
-    /// Something odd that does not stop anything; each line of a kind at most once in ten seconds.
+    /// Something odd that does not stop anything.
     pub(super) fn warning(&mut self, elapsed: Duration, kind: &str, message: &str) {
+        self.say(elapsed, Level::Warning, kind, message);
+    }
+
+    /// Says something while the run goes on; the same at most once in ten seconds, with a count of the rest.
+    fn say(&mut self, elapsed: Duration, level: Level, kind: &str, message: &str) {
         let key = format!("{kind}: {message}");
         if self.said.len() >= SAID_MAX {
             self.said.clear();
@@ -106,11 +112,15 @@ impl Face {
             0 => String::new(),
             times => format!(" ({times} more of these)"),
         };
+        let (word, json_line) = match level {
+            Level::Warning => ("warning", json::Line::Warning { kind, message }),
+            Level::Error => ("error", json::Line::Error { kind, message }),
+        };
         if let Progress::Json(_) = self.progress {
-            json::line(&json::Line::Warning { kind, message });
+            json::line(&json_line);
         }
-        if !self.quiet {
-            let line = format!("warning[{kind}]: {message}{again}");
+        if !self.quiet || level == Level::Error {
+            let line = format!("{word}[{kind}]: {message}{again}");
             self.progress.aside(|| terminal::err(&line));
         }
     }
@@ -154,6 +164,13 @@ impl Face {
     pub(super) fn complete(&mut self, run: &Run, name: &str) {
         self.progress.complete(run, name, self.quiet);
     }
+}
+
+/// How bad something is that a run survives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Warning,
+    Error,
 }
 
 /// How a run stands.

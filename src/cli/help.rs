@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::options::{COMMANDS, OPTIONS};
+use super::table::{COMMANDS, OPTIONS};
 
 /// The whole text.
 pub(super) fn text() -> String {

@@ -9,6 +9,7 @@ mod options;
 mod progress;
 mod run;
 mod show;
+mod table;
 mod terminal;
 mod units;
 mod values;

@@ -17,6 +17,11 @@ use crate::wire::metainfo::Metainfo;
 ///
 /// [`Error::Torrent`]: the file can't be read, is not a regular file, is too large, or is no torrent.
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
+    let name = path.as_os_str().as_encoded_bytes();
+    if SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
+        let what = "only torrent files can be read, no magnet link and no URL";
+        return Err(error("torrent.source", path, what));
+    }
     let bytes = if path.as_os_str() == "-" {
         read(io::stdin().lock(), most).map_err(|error| open_error(path, &error))?
     } else {
@@ -68,6 +73,9 @@ fn error(kind: &'static str, path: &Path, what: &str) -> Error {
     }
 }
 
+/// What names a torrent in another way than by a file.
+const SCHEMES: [&[u8]; 3] = [b"magnet:", b"http://", b"https://"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +88,7 @@ mod tests {
     fn directories_devices_and_missing_files_are_refused_without_reading() {
         assert_eq!(kind("/", 100), "torrent.open");
         assert_eq!(kind("/dev/zero", 100), "torrent.open");
+        assert_eq!(kind("magnet:?xt=urn:btih:a", 100), "torrent.source");
         assert_eq!(kind("/nonexistent\x1b[2J", 100), "torrent.open");
         assert_eq!(
             kind(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), 100),

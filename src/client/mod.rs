@@ -33,7 +33,7 @@ mod torrent_client;
 
 pub use self::config::{Builder, Config, Goal, Source, peer_id};
 pub use self::error::Error;
-pub(crate) use self::error::disk_kind;
+pub(crate) use self::error::{can_recover, disk_kind};
 pub use self::load::load;
 pub(crate) use self::torrent_client::os_seed;
 pub use self::torrent_client::{Outcome, TorrentClient};

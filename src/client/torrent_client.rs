@@ -30,6 +30,8 @@ pub struct TorrentClient {
     /// Told to stop, and when.
     stopping: Option<Instant>,
     stopped: bool,
+    /// What was there is hashed.
+    checked: bool,
     complete: bool,
     outcome: Option<Outcome>,
     disk_faults: u32,
@@ -88,6 +90,7 @@ impl TorrentClient {
             torrent: None,
             stopping: None,
             stopped: false,
+            checked: false,
             complete: false,
             outcome: None,
             disk_faults: 0,
@@ -104,13 +107,13 @@ impl TorrentClient {
     /// [`Error::Disk`] if the files can't be used; [`Error::System`].
     pub fn setup(&mut self) -> Result<(), Error> {
         self.pause()?;
-        while self.snapshot().is_none_or(|it| it.phase == Phase::Checking) {
+        while !self.checked && self.outcome.is_none() {
             self.turn(None)?;
-            if self.outcome.is_some() {
-                break;
-            }
         }
-        Ok(())
+        match &self.outcome {
+            Some(Outcome::Disk(error)) => Err(Error::Disk(error.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Runs until the goal is reached, then says goodbye to trackers and peers.
@@ -149,7 +152,7 @@ impl TorrentClient {
         for event in &events {
             self.handle_event(event);
         }
-        self.judge(!events.is_empty());
+        self.judge(events.iter().any(may_end_it));
         Ok(events)
     }
 
@@ -287,6 +290,7 @@ impl TorrentClient {
                     Goal::Check | Goal::Seed if !all => self.end(Outcome::Incomplete),
                     _ => {}
                 }
+                self.checked = true;
                 self.moved.0 = self.reactor.now();
             }
             Event::Complete { torrent } => {
@@ -321,7 +325,7 @@ impl TorrentClient {
     }
 
     /// Sees whether there is any sense in going on.
-    fn judge(&mut self, something_happened: bool) {
+    fn judge(&mut self, at_once: bool) {
         if self.outcome.is_some() {
             return;
         }
@@ -335,7 +339,7 @@ impl TorrentClient {
             return;
         }
         let now = self.reactor.now();
-        if now < self.judge_due && !something_happened {
+        if now < self.judge_due && !at_once {
             return;
         }
         self.judge_due = now + JUDGE_EVERY;
@@ -381,6 +385,14 @@ impl TorrentClient {
             (one, None) | (None, one) => one,
         }
     }
+}
+
+/// Whether the event may have taken away the last source, so that it should be looked at now.
+fn may_end_it(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Checked { .. } | Event::Tracker { .. } | Event::PeerGone { .. }
+    )
 }
 
 /// How it ended.

@@ -84,11 +84,11 @@ pub(super) enum Change {
 /// What is counted together.
 const WINDOW: Duration = Duration::from_millis(20);
 /// With fewer reads a window than this, ticks would hardly be rarer than events.
-const BUSY_READS: u32 = 12;
-/// 6 MiB a second: below, a tick would not even carry a block.
-const BUSY_BYTES: usize = 128 * 1024;
+const BUSY_READS: u32 = 10;
+/// 5 MiB a second: below, a tick would hardly carry a block.
+const BUSY_BYTES: usize = 96 * 1024;
 /// Half of it on the way back, so that a connection on the border does not flap.
-const SLOW_BYTES: usize = 64 * 1024;
+const SLOW_BYTES: usize = 48 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +110,7 @@ mod tests {
     fn a_stream_of_small_fast_reads_becomes_bulk_within_one_window() {
         let mut pace = Pace::new(at(0));
         let changed = change_after(&mut pace, 0, 150, 15_000);
-        assert_eq!(changed, Some((12 * 150, Change::ToBulk)));
+        assert_eq!(changed, Some((10 * 150, Change::ToBulk)));
         assert!(pace.is_bulk());
     }
 

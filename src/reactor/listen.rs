@@ -88,6 +88,11 @@ impl Listener {
         self.ready = true;
     }
 
+    /// A descriptor has become free: a rest for want of them ends.
+    pub(super) fn handle_room(&mut self) {
+        self.resting = None;
+    }
+
     /// The next connection that waits.
     ///
     /// The edge that announced the waiting ones is lost when the process has no descriptor left for them, so

@@ -27,6 +27,8 @@ mod listen;
 mod send;
 mod signals;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -346,14 +348,14 @@ impl Reactor {
         let mut queue = std::mem::take(&mut self.queue);
         self.net.take_readable(&mut queue);
         let mut left = READ_TURN;
-        for &key in &queue {
-            // Who gets no turn now is the first in the next.
-            if left == 0 {
-                self.net.queue(key);
-                continue;
-            }
+        let mut turns = queue.iter();
+        while left > 0
+            && let Some(&key) = turns.next()
+        {
             left = left.saturating_sub(self.read_one(now, key));
         }
+        // Who got no turn now is the first in the next.
+        self.net.queue_first(turns.as_slice());
         self.queue = queue;
     }
 

@@ -199,6 +199,14 @@ impl Sockets {
 
     /// Frees the descriptors and slots of what was closed.
     pub(super) fn reap(&mut self) {
+        if self.closed.is_empty() {
+            return;
+        }
+        for key in &self.ports {
+            if let Some(Source::Listener(listener)) = self.table.get_mut(*key) {
+                listener.handle_room();
+            }
+        }
         for (key, source) in self.closed.drain(..) {
             self.table.remove(key);
             drop(source);
@@ -352,6 +360,18 @@ impl Sockets {
         if sends && !std::mem::replace(&mut stream.queued_write, true) {
             self.sending.push(key);
         }
+    }
+
+    /// Puts connections back before all that wait to be read.
+    pub(super) fn queue_first(&mut self, keys: &[SocketKey]) {
+        if keys.is_empty() {
+            return;
+        }
+        let behind = std::mem::take(&mut self.readable);
+        for key in keys {
+            self.queue(*key);
+        }
+        self.readable.extend(behind);
     }
 
     /// The session has something to send on this connection.

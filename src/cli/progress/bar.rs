@@ -51,7 +51,7 @@ impl Bar {
             _ => String::new(),
         };
         bar.set_message(format!(
-            "{}, {}/s down, {}/s up, {} peers{rest}",
+            "{}, {}/s down, {}/s up, peers: {}{rest}",
             phase(it.phase),
             units::bytes(it.down_rate),
             units::bytes(it.up_rate),
@@ -67,10 +67,10 @@ impl Bar {
         }
     }
 
-    /// Leaves the line as it is.
+    /// Takes the line away, so that what is said last stands alone.
     pub(super) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 }

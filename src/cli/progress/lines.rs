@@ -25,7 +25,7 @@ impl Lines {
     pub(super) fn tick(&mut self, run: &Run) {
         let it = &run.torrent;
         terminal::out(&format!(
-            "{} {}: {} of {} pieces, {}/s down, {}/s up, {} peers",
+            "{} {}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
             units::time(run.elapsed),
             phase(it.phase),
             it.pieces_have,

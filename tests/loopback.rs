@@ -1,0 +1,165 @@
+//! Two real programs on 127.0.0.1, and what signals do to them.
+
+mod program;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use minitorrent::client::TorrentClient;
+use program::{PIECE, Running, Scene, number};
+
+#[test]
+fn two_programs_exchange_a_torrent_without_a_tracker() {
+    let scene = Scene::new("exchange", 40 * PIECE + 12_345);
+    let (seeder, address) = Running::seeder(&scene, &[]);
+    let ended = scene.run(&["x.torrent", "-o", "out", "--port", "0", "--peers", &address]);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+    seeder.signal("-INT");
+    let ended = seeder.end();
+    // Everything is there: an end by a signal is a good end for a seeder.
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    let last = ended.stdout.lines().last().expect("the last event");
+    assert_eq!(number(last, "uploaded"), scene.payload.len() as u64);
+}
+
+#[test]
+fn a_chain_of_three_passes_the_content_on() {
+    let scene = Scene::new("chain", 20 * PIECE);
+    let (_seeder, first) = Running::seeder(&scene, &[]);
+    let arguments = [
+        "x.torrent",
+        "-o",
+        "middle",
+        "--port",
+        "0",
+        "--json",
+        "--seed",
+        "--peers",
+    ];
+    let mut middle = scene.start(&[&arguments[..], &[&first]].concat());
+    let port = number(&middle.line_with("\"started\""), "port");
+    loop {
+        let progress = middle.line_with("\"progress\"");
+        if number(&progress, "pieces") == 20 {
+            break;
+        }
+    }
+    let address = format!("127.0.0.1:{port}");
+    let ended = scene.run(&["x.torrent", "-o", "out", "--port", "0", "--peers", &address]);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+    middle.signal("-TERM");
+    assert_eq!(middle.end().code(), 0);
+}
+
+#[test]
+fn what_is_there_is_not_fetched_again() {
+    let scene = Scene::new("resume", 20 * PIECE);
+    fs::create_dir(scene.path("out")).expect("a new directory");
+    let mut part = scene.payload.clone();
+    part[7 * PIECE..9 * PIECE].fill(0);
+    scene.write("out/x.bin", &part);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let arguments = [
+        "x.torrent",
+        "-o",
+        "out",
+        "--port",
+        "0",
+        "--json",
+        "--peers",
+        &address,
+    ];
+    let ended = scene.run(&arguments);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+    let last = ended.stdout.lines().last().expect("the last event");
+    assert_eq!(number(last, "downloaded"), 2 * PIECE as u64);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound in wall time is what is tested"
+)]
+fn an_interrupt_ends_a_download_with_6_within_three_seconds() {
+    let scene = Scene::new("interrupt", 20 * PIECE);
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = deaf.local_addr().expect("it is bound").to_string();
+    let arguments = [
+        "x.torrent",
+        "-o",
+        "out",
+        "--port",
+        "0",
+        "--json",
+        "--peers",
+        &address,
+    ];
+    let mut download = scene.start(&arguments);
+    download.line_with("\"progress\"");
+    for harmless in ["-HUP", "-USR1", "-PIPE", "-WINCH"] {
+        download.signal(harmless);
+    }
+    download.signal("-INT");
+    let since = Instant::now();
+    let ended = download.end();
+    assert_eq!(ended.code(), 6, "{ended:?}");
+    assert!(
+        since.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        since.elapsed()
+    );
+    assert!(
+        ended.stderr.starts_with("error[interrupted]: x.bin: "),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_liar_is_named_and_nothing_of_it_counts() {
+    let scene = Scene::new("liar", 30 * PIECE);
+    // It believes in its bytes: they change behind its back once they are checked.
+    let (_liar, address) = Running::seeder(&scene, &[]);
+    let mut wrong = scene.payload.clone();
+    wrong.iter_mut().for_each(|byte| *byte ^= 0x55);
+    scene.write("seed/x.bin", &wrong);
+    let arguments = [
+        "x.torrent",
+        "-o",
+        "out",
+        "--port",
+        "0",
+        "--stop-timeout",
+        "2s",
+        "--peers",
+    ];
+    let ended = scene.run(&[&arguments[..], &[&address]].concat());
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    let warning = format!("warning[peer.banned]: {address} sent bad data in piece ");
+    assert!(ended.stderr.contains(&warning), "{ended:?}");
+    let checked = scene.run(&["check", "x.torrent", "-o", "out"]);
+    assert_eq!(checked.stdout, "x.bin: incomplete, 0 of 30 pieces\n");
+}
+
+#[test]
+fn the_library_looks_first_and_then_fetches() {
+    let scene = Scene::new("library", 12 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let address = address.parse().expect("an address");
+    let mut client = TorrentClient::builder(scene.path("x.torrent"))
+        .output_dir(scene.path("out"))
+        .max_peers(12)
+        .peers([address])
+        .ports(0..=0)
+        .build()
+        .expect("a good torrent");
+    client.setup().expect("a directory that can be made");
+    let looked = client.snapshot().expect("it was taken up");
+    assert_eq!((looked.pieces_checked, looked.pieces_have), (12, 0));
+    client.start().expect("an honest seeder");
+    assert!(scene.is_complete("out/x.bin"));
+    let done = client.snapshot().expect("it was taken up");
+    assert_eq!((done.pieces_have, done.downloaded), (12, 12 * PIECE as u64));
+}

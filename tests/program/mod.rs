@@ -1,0 +1,189 @@
+//! The real program in a directory of its own, for tests that need nothing else.
+#![allow(dead_code, reason = "each test uses a part of this")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use sha1::{Digest as _, Sha1};
+
+/// A directory with a torrent `x.torrent` of one file `x.bin`, which is complete in `seed`.
+pub(crate) struct Scene {
+    dir: PathBuf,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Scene {
+    /// `name` must be a test's own. `length` bytes in pieces of 64 KiB.
+    pub(crate) fn new(name: &str, length: usize) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{name}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("seed")).expect("the target directory can be written to");
+        let payload = payload(length);
+        let scene = Self { dir, payload };
+        scene.write("seed/x.bin", &scene.payload);
+        scene.write("x.torrent", &torrent(&scene.payload, None));
+        scene
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).expect("the scene can be written to");
+    }
+
+    /// Whether `name` holds exactly the payload.
+    pub(crate) fn is_complete(&self, name: &str) -> bool {
+        fs::read(self.path(name)).is_ok_and(|bytes| bytes == self.payload)
+    }
+
+    /// Runs the program here to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.start(arguments).end()
+    }
+
+    /// Starts the program here. It is killed when the value is dropped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+        command.args(arguments).current_dir(&self.dir);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program was built");
+        let stdout = child.stdout.take().expect("it is piped");
+        Running {
+            child,
+            stdout: BufReader::new(stdout),
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The program while it runs.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    /// Reads lines of standard output until one has `word` in it, and gives that one.
+    #[track_caller]
+    pub(crate) fn line_with(&mut self, word: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.stdout.read_line(&mut line).expect("text");
+            assert_ne!(read, 0, "the program ended without saying {word}");
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+
+    /// A seeder that has looked at its data, and the address it listens at.
+    #[track_caller]
+    pub(crate) fn seeder(scene: &Scene, more: &[&str]) -> (Self, String) {
+        let mut arguments = vec!["seed", "x.torrent", "-o", "seed", "--port", "0", "--json"];
+        arguments.extend(more);
+        let mut seeder = scene.start(&arguments);
+        let started = seeder.line_with("\"started\"");
+        let port = number(&started, "port");
+        loop {
+            let progress = seeder.line_with("\"progress\"");
+            if number(&progress, "pieces") == number(&progress, "of") {
+                return (seeder, format!("127.0.0.1:{port}"));
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status();
+        assert!(kill.is_ok_and(|status| status.success()), "kill {name}");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).expect("text");
+        let mut stderr = String::new();
+        let pipe = self.child.stderr.as_mut().expect("it is piped");
+        pipe.read_to_string(&mut stderr).expect("text");
+        let status = self.child.wait().expect("it was started");
+        Ended {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the program left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The exit status, which must not be that of a panic or of a signal.
+    #[track_caller]
+    pub(crate) fn code(&self) -> i32 {
+        let code = self.status.code();
+        code.unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
+    }
+}
+
+/// The number of that name in a JSON line.
+#[track_caller]
+pub(crate) fn number(line: &str, name: &str) -> u64 {
+    let value: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+    value[name].as_u64().expect("a number of that name")
+}
+
+/// Bytes that repeat nowhere.
+fn payload(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let words = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 32) as u32
+    });
+    words.flat_map(u32::to_le_bytes).take(length).collect()
+}
+
+/// A torrent of one file `x.bin`.
+pub(crate) fn torrent(payload: &[u8], announce: Option<&str>) -> Vec<u8> {
+    let hashes: Vec<u8> = payload.chunks(PIECE).flat_map(Sha1::digest).collect();
+    let announce = announce.map_or(String::new(), |url| {
+        format!("8:announce{}:{url}", url.len())
+    });
+    let mut bytes = format!(
+        "d{announce}4:infod6:lengthi{}e4:name5:x.bin12:piece lengthi{PIECE}e6:pieces{}:",
+        payload.len(),
+        hashes.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(&hashes);
+    bytes.extend_from_slice(b"ee");
+    bytes
+}
+
+/// Bytes of a piece.
+pub(crate) const PIECE: usize = 64 * 1024;
