@@ -48,8 +48,6 @@ pub struct Peer {
     pub interested: bool,
     /// It may be asked for these even while it chokes us (BEP 6).
     pub allowed_fast: Vec<Piece>,
-    /// A `request` or `piece` has come: the opening is over.
-    pub opened: bool,
     /// Our requests.
     pub pipeline: Pipeline,
     /// Its requests.
@@ -136,7 +134,6 @@ impl Peer {
             interested_in_us: false,
             interested: false,
             allowed_fast: Vec::new(),
-            opened: false,
             pipeline: Pipeline::new(now),
             upload: Upload::default(),
             outbox: Outbox::new(now),

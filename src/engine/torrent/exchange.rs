@@ -85,7 +85,6 @@ impl Torrent {
         block: Block,
         data: impl FnOnce() -> BlockData,
     ) -> Result<(), Why> {
-        peer.opened = true;
         if block.len == 0 {
             // BitComet's way to refuse: the request it answers is the one for this place.
             if let Some(asked) = self.asked_at(peer, block) {
@@ -227,7 +226,6 @@ impl Torrent {
         peer: &mut Peer,
         block: Block,
     ) -> Result<(), Why> {
-        peer.opened = true;
         if !self.geometry().contains(block) {
             return Err("peer.range: request");
         }
@@ -283,9 +281,7 @@ impl Torrent {
         peer: &mut Peer,
         bits: Bitfield,
     ) -> Result<(), Why> {
-        if peer.opened {
-            return Err("peer.bitfield: not in the opening");
-        }
+        // Not only in the opening: aria2 sends a whole bitfield where that is shorter than many `have`s.
         self.forget_availability(peer);
         let have = self.pieces.have();
         peer.useful = bits.iter_without(have).count() as u32;
