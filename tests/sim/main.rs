@@ -1,6 +1,7 @@
 //! Many sessions in one small world with its own clock, links, disks and liars; every run follows from a seed.
 //!
-//! `MINITORRENT_SIM_SEEDS=1..2000` runs more worlds, `MINITORRENT_SIM_SEED=77` runs one.
+//! `MINITORRENT_SIM_SEEDS=1..2000` runs more worlds, `MINITORRENT_SIM_SEED=77` runs one;
+//! `MINITORRENT_SIM_LOUD=1` prints all that happens.
 
 mod files;
 mod plan;
@@ -37,6 +38,7 @@ fn the_same_seed_gives_the_same_trace() {
 /// again.
 fn run(seed: u64) -> Option<[u8; 20]> {
     let mut world = World::new(Plan::new(seed));
+    world.loud = std::env::var_os("MINITORRENT_SIM_LOUD").is_some();
     let t0 = std::time::Instant::now();
     if catch_unwind(AssertUnwindSafe(|| world.run())).is_ok() {
         eprintln!("T {seed} {:?} virt {:?} steps {} kinds {:?}", t0.elapsed(), world.now, world.steps, world.plan.scripts.iter().map(|s| s.kind).collect::<Vec<_>>());

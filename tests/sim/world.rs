@@ -33,6 +33,8 @@ pub(crate) struct World {
     socks: Vec<Sock>,
     todo: VecDeque<Todo>,
     trace: Sha1,
+    /// Every line of the trace is printed as it comes.
+    pub(crate) loud: bool,
     /// The last lines of the trace.
     pub(crate) log: VecDeque<String>,
     pub(crate) steps: u64,
@@ -126,6 +128,7 @@ impl World {
             socks: Vec::new(),
             todo: VecDeque::new(),
             trace: Sha1::new(),
+            loud: false,
             log: VecDeque::new(),
             steps: 0,
             plan,
@@ -861,6 +864,9 @@ impl World {
     fn note(&mut self, line: impl FnOnce() -> String) {
         let line = format!("{:?} {}", self.now, line());
         self.trace.update(&line);
+        if self.loud {
+            println!("{line}");
+        }
         if self.log.len() == LOG {
             self.log.pop_front();
         }
