@@ -75,9 +75,9 @@ impl Session {
                 if now - peer.spoke >= limits::KEEP_ALIVE {
                     peer.send(now, Message::KeepAlive);
                 }
-                torrent.fill(cx, id, peer);
-                busy |= !peer.pipeline.is_empty();
             });
+            self.refill(now, id);
+            self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
         self.dial(now);
         self.look_for_more(now);
