@@ -503,3 +503,12 @@ fn a_removed_torrent_leaves_nothing_behind() {
     assert_eq!(scene.work(1 << 20), (false, vec![]));
     assert_eq!(scene.batch(&[0]), ["failed 0/0 Io"]);
 }
+
+#[test]
+fn a_gap_that_closes_is_hashed_without_the_block_that_is_still_to_be_written() {
+    let mut scene = Scene::new(3 * B, &[("a", 3 * B as u64, Regular)]);
+    assert_eq!(scene.batch(&[1]), ["wrote 0/1"]);
+    let said = scene.batch(&[0, 2]);
+    assert_eq!(said, ["wrote 0/0", "wrote 0/2", "verified 0 true"]);
+    assert_eq!(scene.file(0), scene.content);
+}
