@@ -208,14 +208,12 @@ impl Torrent {
             .disown(conn, Some(cx.now + limits::KEPT_FOR_CHOKER));
     }
 
-    fn handle_reject(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: ConnId,
-        peer: &mut Peer,
-        block: Block,
-    ) {
-        if peer.pipeline.withdraw(block, false) {
+    fn handle_reject(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer, block: Block) {
+        let was_in_flight = match peer.fast() {
+            true => peer.pipeline.handle_reject(block),
+            false => peer.pipeline.withdraw(block, false),
+        };
+        if was_in_flight {
             self.pieces.release(block);
             if peer.choking_us {
                 peer.allowed_fast.retain(|piece| *piece != block.piece);
