@@ -39,9 +39,7 @@ fn the_same_seed_gives_the_same_trace() {
 fn run(seed: u64) -> Option<[u8; 20]> {
     let mut world = World::new(Plan::new(seed));
     world.loud = std::env::var_os("MINITORRENT_SIM_LOUD").is_some();
-    let t0 = std::time::Instant::now();
     if catch_unwind(AssertUnwindSafe(|| world.run())).is_ok() {
-        eprintln!("T {seed} {:?} virt {:?} steps {} kinds {:?}", t0.elapsed(), world.now, world.steps, world.plan.scripts.iter().map(|s| s.kind).collect::<Vec<_>>());
         return Some(world.fingerprint());
     }
     world.log.iter().for_each(|line| println!("{line}"));

@@ -32,6 +32,8 @@ pub(crate) struct Watch {
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
     once_asked: BTreeSet<Block>,
+    /// Cancelled requests that the other side, if it speaks BEP 6, will still answer.
+    cancelled: BTreeMap<Block, u32>,
     /// Requests of theirs that may be answered, and how often.
     to_answer: BTreeMap<Block, u32>,
     /// Pieces told of by `have` since they were last looked at.
@@ -76,6 +78,7 @@ impl Watch {
             in_flight: BTreeSet::new(),
             in_flight_max: limits::PIPELINE_DEFAULT_MAX,
             once_asked: BTreeSet::new(),
+            cancelled: BTreeMap::new(),
             to_answer: BTreeMap::new(),
             new_haves: Vec::new(),
         }
@@ -188,10 +191,15 @@ impl Watch {
             Message::Request(block) => *self.to_answer.entry(block).or_default() += 1,
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
-                self.in_flight.remove(&Block { piece, begin, len });
+                let block = Block { piece, begin, len };
+                if !self.in_flight.remove(&block) {
+                    self.was_cancelled(block);
+                }
             }
             Message::Reject(block) => {
-                self.in_flight.remove(&block);
+                if !self.was_cancelled(block) {
+                    self.in_flight.remove(&block);
+                }
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
@@ -246,7 +254,9 @@ impl Watch {
             Message::Request(block) => self.judge_request(block, at),
             Message::Cancel(block) => {
                 assert!(self.once_asked.contains(&block), "cancels {block:?}");
-                self.in_flight.remove(&block);
+                if self.in_flight.remove(&block) {
+                    *self.cancelled.entry(block).or_default() += 1;
+                }
             }
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
@@ -299,6 +309,16 @@ impl Watch {
             self.in_flight.len(),
             self.in_flight_max
         );
+    }
+
+    /// Takes an answer as one to a cancelled request, if there is any.
+    fn was_cancelled(&mut self, block: Block) -> bool {
+        let left = self.cancelled.get_mut(&block);
+        left.is_some_and(|left| {
+            let was = *left > 0;
+            *left = left.saturating_sub(1);
+            was
+        })
     }
 
     fn answer(&mut self, block: Block) {
