@@ -15,6 +15,8 @@ pub(super) struct Running {
     hashed: u32,
     len: u32,
     missing: u32,
+    claimed: Box<[u64]>,
+    /// Those of the claimed whose bytes are in place: only they can be read back.
     written: Box<[u64]>,
     spoiled: bool,
     /// Whether a job that reads back what is behind is queued.
@@ -24,12 +26,14 @@ pub(super) struct Running {
 impl Running {
     /// A piece of `len` bytes in `blocks` blocks, nothing of it written.
     pub(super) fn new(len: u32, blocks: u32) -> Self {
+        let none = vec![0; blocks.div_ceil(64) as usize];
         Self {
             sha: Sha1::new(),
             hashed: 0,
             len,
             missing: blocks,
-            written: vec![0; blocks.div_ceil(64) as usize].into(),
+            claimed: none.clone().into(),
+            written: none.into(),
             spoiled: false,
             queued: false,
         }
@@ -38,16 +42,22 @@ impl Running {
     /// Claims block `index` for writing. False if it is written or claimed already.
     pub(super) fn claim(&mut self, index: u32) -> bool {
         let (word, bit) = (index as usize / 64, 1u64 << (index % 64));
-        let new = self.written[word] & bit == 0;
-        self.written[word] |= bit;
+        let new = self.claimed[word] & bit == 0;
+        self.claimed[word] |= bit;
         self.missing -= u32::from(new);
         new
     }
 
+    /// A claimed block is in place.
+    pub(super) fn wrote(&mut self, index: u32) {
+        self.written[index as usize / 64] |= 1u64 << (index % 64);
+    }
+
     /// Gives back a claimed block that could not be written.
     pub(super) fn release(&mut self, index: u32) {
-        if self.is_written(index) {
-            self.written[index as usize / 64] &= !(1u64 << (index % 64));
+        let (word, bit) = (index as usize / 64, 1u64 << (index % 64));
+        if self.claimed[word] & bit != 0 {
+            self.claimed[word] &= !bit;
             self.missing += 1;
         }
     }
@@ -131,11 +141,14 @@ mod tests {
         let mut piece = Running::new(LEN, 4);
         for index in [0, 2, 3] {
             assert!(piece.claim(index) && !piece.claim(index));
+            piece.wrote(index);
             piece.feed(block(index), part(&bytes, index));
         }
         assert_eq!(piece.behind(), (limits::BLOCK, 0));
         assert!(!piece.is_behind() && !piece.is_over());
         assert!(piece.claim(1));
+        assert!(!piece.is_behind());
+        piece.wrote(1);
         piece.feed(block(1), part(&bytes, 1));
         assert_eq!(piece.behind(), (2 * limits::BLOCK, LEN - 2 * limits::BLOCK));
         assert!(piece.is_behind() && !piece.is_over());

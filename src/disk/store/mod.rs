@@ -293,9 +293,13 @@ impl<F: Files> Disk<F> {
             if let Some(running) = known.running.get_mut(&block.piece) {
                 let padded = known.padded && content.has_padding(offset, u64::from(block.len));
                 match bytes(&pending.data, received) {
-                    Some(bytes) if outcome.is_ok() && !padded => running.feed(block, bytes),
-                    // What counts as padding is zeros, whatever was sent: it is read back as zeros.
-                    Some(_) if outcome.is_ok() => {}
+                    Some(bytes) if outcome.is_ok() => {
+                        running.wrote(pending.index);
+                        // What counts as padding is zeros, whatever was sent: it is read back as zeros.
+                        if !padded {
+                            running.feed(block, bytes);
+                        }
+                    }
                     Some(_) | None => running.release(pending.index),
                 }
             }

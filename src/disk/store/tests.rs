@@ -602,3 +602,12 @@ fn whatever_the_order_and_the_failures_the_content_comes_out_whole() {
     let steps: usize = (0..60).map(troubled_download).sum();
     assert!(steps > 60);
 }
+
+#[test]
+fn a_gap_that_closes_is_hashed_without_the_block_that_is_still_to_be_written() {
+    let mut scene = Scene::new(3 * B, &[("a", 3 * B as u64, Regular)]);
+    assert_eq!(scene.batch(&[1]), ["wrote 0/1"]);
+    let said = scene.batch(&[0, 2]);
+    assert_eq!(said, ["wrote 0/0", "wrote 0/2", "verified 0 true"]);
+    assert_eq!(scene.file(0), scene.content);
+}

@@ -30,12 +30,16 @@ pub struct Pipeline {
     waiting_since: Instant,
     /// Mean and mean deviation of the time from request to block, as TCP keeps them.
     response: Option<(Duration, Duration)>,
+    /// How often it was silent too long since the last answer that was timed: the wait doubles each time.
+    patience: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Request {
     block: Block,
     at: Instant,
+    /// An earlier request for the same block may still be answered: the time of this one tells nothing.
+    again: bool,
 }
 
 /// What a block that came is, to the peer that sent it.
@@ -63,6 +67,7 @@ impl Pipeline {
             judged: (now, 0),
             waiting_since: now,
             response: None,
+            patience: 0,
         }
     }
 
@@ -86,7 +91,12 @@ impl Pipeline {
         if self.in_flight.is_empty() {
             self.waiting_since = now;
         }
-        self.in_flight.push_back(Request { block, at: now });
+        let again = self.once_asked.contains(&block);
+        self.in_flight.push_back(Request {
+            block,
+            at: now,
+            again,
+        });
     }
 
     /// A block came; its place in the pipeline is free.
@@ -108,13 +118,25 @@ impl Pipeline {
         };
         self.revive(now);
         self.rate.add(now, u64::from(block.len));
-        self.note_response(now - request.at);
+        if !request.again {
+            self.note_response(now - request.at);
+        }
         self.deepen(now);
         Arrival::Asked
     }
 
-    /// The peer refused (BEP 6) or we no longer want it: true if it was in flight. `answer_may_come` tells
-    /// whether the block may still arrive.
+    /// The peer refused (BEP 6): true if the request was in flight. A request that was cancelled is answered,
+    /// too, and before a later one for the same block.
+    pub fn handle_reject(&mut self, block: Block) -> bool {
+        let at = self.once_asked.iter().position(|asked| *asked == block);
+        match at.and_then(|at| self.once_asked.remove(at)) {
+            Some(_) => false,
+            None => self.withdraw(block, false),
+        }
+    }
+
+    /// We no longer want it: true if it was in flight. `answer_may_come` tells whether the block may still
+    /// arrive.
     pub fn withdraw(&mut self, block: Block, answer_may_come: bool) -> bool {
         let at = self
             .in_flight
@@ -142,6 +164,7 @@ impl Pipeline {
     /// The peer has been silent too long: one request at a time from now on, until a block comes.
     pub fn snub(&mut self) {
         self.snubbed = true;
+        self.patience = (self.patience + 1).min(PATIENCE_MAX);
     }
 
     /// Whether it was silent too long and has not sent a block since.
@@ -154,11 +177,13 @@ impl Pipeline {
         (!self.in_flight.is_empty()).then(|| self.waiting_since + self.timeout())
     }
 
-    /// How long it may be silent: mean plus four deviations of its response time, 2 to 60 s.
+    /// How long it may be silent: mean plus four deviations of its response time, 2 to 60 s; twice that after
+    /// each silence.
     pub fn timeout(&self) -> Duration {
         let (mean, deviation) = self.response.unwrap_or((FIRST_RESPONSE, Duration::ZERO));
         let wait = mean + deviation * 4;
-        wait.clamp(limits::REQUEST_TIMEOUT_MIN, limits::REQUEST_TIMEOUT_MAX)
+        let wait = wait.max(limits::REQUEST_TIMEOUT_MIN) * 2u32.pow(self.patience);
+        wait.min(limits::REQUEST_TIMEOUT_MAX)
     }
 
     /// Bytes a second that come from the peer.
@@ -197,6 +222,7 @@ impl Pipeline {
     }
 
     fn note_response(&mut self, took: Duration) {
+        self.patience = 0;
         self.response = Some(match self.response {
             None => (took, took / 2),
             Some((mean, deviation)) => {
@@ -243,6 +269,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// What a first answer is expected to take.
 const FIRST_RESPONSE: Duration = Duration::from_secs(20);
+/// Doublings of the wait: from the shortest to the longest.
+const PATIENCE_MAX: u32 = 5;
 /// Withdrawn requests that are remembered: more than can be in flight at once.
 const ONCE_ASKED_MAX: usize = 2 * limits::REQQ;
 
@@ -337,6 +365,35 @@ mod tests {
         assert_eq!(pipeline.room(), 0);
         assert_eq!(pipeline.handle_block(at(9100), block(1)), Arrival::Late);
         assert!(!pipeline.is_snubbed() && pipeline.room() == 31);
+    }
+
+    #[test]
+    fn an_answer_that_may_be_to_an_earlier_request_is_not_timed_and_the_wait_doubles() {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.asked(at(0), block(0));
+        pipeline.handle_block(at(3000), block(0));
+        assert_eq!(pipeline.timeout(), Duration::from_secs(9));
+        pipeline.asked(at(3000), block(1));
+        pipeline.snub();
+        pipeline.withdraw_all();
+        assert_eq!(pipeline.timeout(), Duration::from_secs(18));
+        pipeline.asked(at(12_000), block(1));
+        pipeline.handle_block(at(12_001), block(1));
+        assert_eq!(pipeline.timeout(), Duration::from_secs(18));
+        pipeline.asked(at(13_000), block(2));
+        pipeline.handle_block(at(16_000), block(2));
+        assert!(pipeline.timeout() <= Duration::from_secs(9));
+    }
+
+    #[test]
+    fn a_reject_is_of_the_cancelled_request_before_it_is_of_the_one_in_flight() {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.asked(at(0), block(0));
+        assert!(pipeline.withdraw(block(0), true));
+        pipeline.asked(at(1), block(0));
+        assert!(!pipeline.handle_reject(block(0)));
+        assert_eq!(pipeline.len(), 1);
+        assert!(pipeline.handle_reject(block(0)) && pipeline.is_empty());
     }
 
     #[test]

@@ -124,9 +124,7 @@ impl Session {
                 }
                 Order::Refill(torrent) => {
                     if !self.orders.contains(&order) {
-                        self.for_members(now, torrent, |cx, id, torrent, peer| {
-                            torrent.fill(cx, id, peer);
-                        });
+                        self.refill(now, torrent);
                     }
                 }
                 Order::Ban(torrent, address, piece) => {
@@ -211,6 +209,18 @@ impl Session {
             }
         }
         torrent.members = members;
+    }
+
+    /// Fills every pipeline of a torrent. Peers that were silent too long come last: they must not take again
+    /// what was just taken from them while another could have it.
+    pub(super) fn refill(&mut self, now: Instant, id: TorrentId) {
+        for snubbed in [false, true] {
+            self.for_members(now, id, |cx, id, torrent, peer| {
+                if peer.pipeline.is_snubbed() == snubbed {
+                    torrent.fill(cx, id, peer);
+                }
+            });
+        }
     }
 
     /// A free upload slot is given at once: the next round may be ten seconds away.

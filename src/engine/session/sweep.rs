@@ -74,9 +74,9 @@ impl Session {
                 if now - peer.spoke >= limits::KEEP_ALIVE {
                     peer.send(now, Message::KeepAlive);
                 }
-                torrent.fill(cx, id, peer);
-                busy |= !peer.pipeline.is_empty();
             });
+            self.refill(now, id);
+            self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
         self.dial(now);
         self.look_for_more(now);
@@ -109,7 +109,8 @@ impl Session {
         }
     }
 
-    /// A full session makes room for an untried address: the peer that was of no use longest goes.
+    /// A full session makes room for an untried address: the peer that was of no use longest goes. For an
+    /// address that was tried before, only one goes that has nothing for us.
     fn close_useless(&mut self, now: Instant) {
         if self.peers() < self.settings.max_peers {
             return;
@@ -118,12 +119,15 @@ impl Session {
             let Some(seat) = self.torrents.get(id) else {
                 continue;
             };
-            if !seat.torrent.is_fetching() || !seat.torrent.swarm.has_untried() {
+            let untried = seat.torrent.swarm.has_untried();
+            let others = untried || seat.torrent.swarm.has_rested(now);
+            if !seat.torrent.is_fetching() || !others {
                 continue;
             }
             let mut useless: Option<(Instant, ConnId)> = None;
             self.for_members(now, id, |_, id, _, peer| {
-                if now - peer.of_use >= limits::USELESS {
+                let fits = untried || peer.useful == 0;
+                if fits && now - peer.of_use >= limits::USELESS {
                     useless = useless.into_iter().chain([(peer.of_use, id)]).min();
                 }
             });

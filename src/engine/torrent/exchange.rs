@@ -47,7 +47,7 @@ impl Torrent {
                     peer.send(cx.now, Message::Reject(block));
                 }
             }
-            Message::Reject(block) => self.handle_reject(cx, peer, block),
+            Message::Reject(block) => self.handle_reject(cx, conn, peer, block),
             Message::AllowedFast(piece) => {
                 if !self.geometry().has_piece(piece) {
                     return Err("peer.range: allowed fast");
@@ -88,7 +88,7 @@ impl Torrent {
         if block.len == 0 {
             // BitComet's way to refuse: the request it answers is the one for this place.
             if let Some(asked) = self.asked_at(peer, block) {
-                self.handle_reject(cx, peer, asked);
+                self.handle_reject(cx, conn, peer, asked);
             }
             return Ok(());
         }
@@ -207,14 +207,19 @@ impl Torrent {
             .disown(conn, Some(cx.now + limits::KEPT_FOR_CHOKER));
     }
 
-    fn handle_reject(&mut self, cx: &mut Context<'_>, peer: &mut Peer, block: Block) {
-        if peer.pipeline.withdraw(block, false) {
+    fn handle_reject(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer, block: Block) {
+        let was_in_flight = match peer.fast() {
+            true => peer.pipeline.handle_reject(block),
+            false => peer.pipeline.withdraw(block, false),
+        };
+        if was_in_flight {
             self.pieces.release(block);
             if peer.choking_us {
                 peer.allowed_fast.retain(|piece| *piece != block.piece);
             } else {
                 // It would be asked for the same block again, and refuse again, as fast as the line allows.
                 peer.rest_until = cx.now + limits::REFUSED_REST;
+                self.pieces.disown(conn, None);
             }
             cx.orders.push_back(Order::Refill(self.id));
         }

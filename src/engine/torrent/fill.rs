@@ -36,6 +36,10 @@ impl Torrent {
         if peer.pipeline.is_empty() && self.picker.open_count() == 0 && self.pieces.free() == 0 {
             self.ask_twice(cx, peer, room.min(ENDGAME_BATCH));
         }
+        if peer.pipeline.is_snubbed() {
+            // It is tried with a block; what else its pieces lack is for others.
+            self.pieces.disown(conn, None);
+        }
     }
 
     /// Whether anything may be asked for now: a disk that failed is tried with a single block at its time.

@@ -266,6 +266,10 @@ impl Torrent {
             return;
         }
         self.flow.wasted += u64::from(self.geometry().piece_len(piece));
+        if begun.is_unread() {
+            // The disk is to blame, and nobody else.
+            return self.reopen(cx, piece);
+        }
         cx.out.push_back(Output::Event(Event::PieceFailed {
             torrent: self.id,
             piece,
@@ -298,9 +302,13 @@ impl Torrent {
         }
     }
 
-    /// A piece that was served is no longer on disk as it was verified.
+    /// A piece that was served is no longer on disk as it was verified, or one that is being written can't be
+    /// read back for its hash.
     pub fn handle_read_failed(&mut self, cx: &mut Context<'_>, piece: Piece, error: DiskError) {
         if !self.pieces.lose(piece) {
+            if self.pieces.unread(piece) {
+                self.handle_disk_trouble(cx, error);
+            }
             return;
         }
         cx.orders.push_back(Order::Lost(self.id, piece));

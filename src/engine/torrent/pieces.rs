@@ -32,6 +32,8 @@ pub struct Begun {
     since: Instant,
     /// Fetched again after a bad hash: from one peer alone, if it can be.
     alone: bool,
+    /// What was written of it could not be read back for its hash: nobody is to blame if that is wrong.
+    unread: bool,
     givers: Vec<SocketAddr>,
 }
 
@@ -107,6 +109,12 @@ impl Pieces {
         self.forget(piece)
     }
 
+    /// What is written of a begun piece could not be read back. False if it is not begun.
+    pub fn unread(&mut self, piece: Piece) -> bool {
+        let begun = self.begun.get_mut(&piece);
+        begun.map(|begun| begun.unread = true).is_some()
+    }
+
     /// A piece is no longer there: its bytes changed on disk.
     pub fn lose(&mut self, piece: Piece) -> bool {
         self.have.remove(piece)
@@ -128,6 +136,7 @@ impl Pieces {
             owner: Owner::Peer(owner),
             since: now,
             alone,
+            unread: false,
             givers: Vec::new(),
         };
         self.free += blocks;
@@ -322,6 +331,11 @@ impl Begun {
     /// Whether it is to come from one peer alone.
     pub fn is_alone(&self) -> bool {
         self.alone
+    }
+
+    /// Whether the disk could not read it back for its hash.
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// Whether its owner has had it for longer than a piece should take.

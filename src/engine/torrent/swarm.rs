@@ -143,6 +143,12 @@ impl Swarm {
         self.known.values().any(|known| !known.tried)
     }
 
+    /// Whether an address has rested long enough to be dialled again.
+    pub fn has_rested(&self, now: Instant) -> bool {
+        let mut known = self.known.values();
+        known.any(|known| !known.in_use && known.rest_until <= now)
+    }
+
     /// How many addresses are known.
     pub fn len(&self) -> usize {
         self.known.len()

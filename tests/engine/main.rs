@@ -1,0 +1,1 @@
+//! One session, fed by hand.
