@@ -2,3 +2,4 @@
 
 pub mod http_call;
 pub mod http_serve;
+pub mod resolver;
