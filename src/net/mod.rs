@@ -3,3 +3,4 @@
 pub mod http_call;
 pub mod http_serve;
 pub mod resolver;
+pub mod stream;
