@@ -46,6 +46,7 @@ mod cache;
 mod config;
 mod lookup;
 mod message;
+mod question;
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,8 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests;
 
 /// A stream to a server: what is sent and received is the same, however it looks on the wire.
