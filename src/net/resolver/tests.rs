@@ -545,6 +545,27 @@ fn sixteen_of_a_thousand_addresses_are_kept_and_none_that_means_this_machine() {
 }
 
 #[test]
+fn what_an_answer_promises_beyond_256_records_is_not_looked_at() {
+    for (whole, is_found) in [(256, true), (255, false)] {
+        let mut world = World::new(ONE);
+        world.resolve("t.example");
+        let v4 = world.question("t.example", A);
+        let records: Vec<_> = (0..whole).map(|n| a("t.example", 60, n as u8)).collect();
+        let mut bytes = answer(&v4.bytes, 0, &records, &[]);
+        bytes[6..12].fill(0xff);
+        bytes.extend_from_slice(&[0xff; 40]);
+        world.reply(&v4, &bytes);
+        let v6 = world.question("t.example", AAAA);
+        world.reply(&v6, &answer(&v6.bytes, 0, &[], &[]));
+        let (_, result) = world.take_resolved().remove(0);
+        match is_found {
+            true => assert_eq!(result.map(|ips| ips.len()), Ok(16)),
+            false => assert_eq!(result, Err(DnsError::ServerFailure)),
+        }
+    }
+}
+
+#[test]
 fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let config = ResolverConfig {
         families: Families::V4,
