@@ -12,7 +12,7 @@
 //! |---|---|
 //! | [`base`] | values that know nothing of the network: ids, time, chance, slots, geometry, caps |
 //! | [`wire`] | bytes to values and back, no clock, no state |
-//! | [`net`] | protocol machines that know nothing of torrents (HTTP) |
+//! | [`net`] | protocol machines that know nothing of torrents (HTTP, DNS, TLS) |
 //! | [`engine`] | BitTorrent itself, pure: no socket, file, clock or chance of its own |
 //! | [`disk`] | the store: pieces to files and back, SHA-1 |
 //! | [`reactor`] | the only code that names mio: the turn, sockets, the clock |

@@ -129,3 +129,61 @@ pub const NUMWANT: u32 = 200;
 pub const HTTP_HEAD_MAX: usize = 16 * 1024;
 /// Largest body of a tracker's reply.
 pub const HTTP_BODY_MAX: usize = 1 << 20;
+
+// ------------------------------------------------------------------------------------------- names
+
+/// Longest name that is looked up, without a dot at its end (RFC 1035: 255 bytes on the wire).
+pub const DNS_NAME_MAX: usize = 253;
+/// Longest label of a name (RFC 1035).
+pub const DNS_LABEL_MAX: usize = 63;
+/// How long a name server has for its first answer; doubles with each round through the servers.
+pub const DNS_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a lookup may take in all: what a tracker has to answer (RELIABILITY F1).
+pub const DNS_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the other family of addresses is waited for when one is there: RFC 8305 names 50 ms, for a browser.
+pub const DNS_GRACE: Duration = Duration::from_millis(200);
+/// How long a name server that was silent is not asked first.
+pub const DNS_AVOID: Duration = Duration::from_secs(60);
+/// Rounds through the name servers.
+pub const DNS_ATTEMPTS: u32 = 3;
+/// Name servers that are used, as by the C library.
+pub const DNS_SERVERS_MAX: usize = 3;
+/// Suffixes of a search list that are tried, as by the C library.
+pub const DNS_SEARCH_MAX: usize = 6;
+/// Lookups that are still waiting for their first answer; others queue behind them.
+pub const DNS_LOOKUPS_FRESH: usize = 16;
+/// Lookups in flight with those whose servers are slow: each may hold two sockets.
+pub const DNS_LOOKUPS_MAX: usize = 64;
+/// Names that may queue.
+pub const DNS_QUEUE_MAX: usize = 1024;
+/// Addresses kept of a name.
+pub const DNS_ADDRESSES_MAX: usize = 16;
+/// Aliases followed from a name.
+pub const DNS_ALIASES_MAX: usize = 8;
+/// Records looked at in one answer; the rest of a long one is not even decoded.
+pub const DNS_RECORDS_MAX: u16 = 256;
+/// Names remembered with their answers.
+pub const DNS_CACHE_MAX: usize = 256;
+/// Shortest and longest time an answer is remembered, whatever its server says.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
+/// See [`DNS_TTL_MIN`].
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(3600);
+/// How long "no such name" is remembered if the server doesn't say, and at most.
+pub const DNS_NEGATIVE_TTL: Duration = Duration::from_secs(30);
+/// See [`DNS_NEGATIVE_TTL`].
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(300);
+/// How long addresses are remembered if only one of the two questions was answered.
+pub const DNS_PARTIAL_TTL_MAX: Duration = Duration::from_secs(60);
+/// How long a failure of the servers is remembered: a storm of equal questions is spared, no more.
+pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(5);
+/// The system's configuration is read again at most so often.
+pub const DNS_CONFIG_EVERY: Duration = Duration::from_secs(5);
+/// Bytes of a hosts file that are kept; block lists can be longer.
+pub const HOSTS_MAX: usize = 1 << 20;
+
+// --------------------------------------------------------------------------------------------- TLS
+
+/// Bytes that wait to be encrypted or sent on one TLS connection.
+pub const TLS_PENDING_MAX: usize = 64 * 1024;
+/// TLS sessions remembered, so that the next request to a host costs one signature less.
+pub const TLS_SESSIONS_MAX: usize = 32;

@@ -2,3 +2,5 @@
 
 pub mod http_call;
 pub mod http_serve;
+pub mod resolver;
+pub mod stream;
