@@ -309,9 +309,12 @@ impl Session {
         };
         let address = self.conns.get(id).map(|conn| conn.address);
         if peer_id == self.settings.peer_id {
-            address
-                .into_iter()
-                .for_each(|address| seat.torrent.swarm.forget(address));
+            for address in address {
+                // The outbound end may see nothing but the close of the inbound one: that knows where we listen.
+                let dialled = SocketAddr::new(address.ip(), self.settings.port);
+                seat.torrent.swarm.forget(address);
+                seat.torrent.swarm.forget(dialled);
+            }
             return Err("ourselves");
         }
         let mut members = seat.torrent.members.iter();
