@@ -159,7 +159,7 @@ fn who_has_had_its_share_of_a_seed_makes_room_and_its_waiting_requests_are_rejec
     let sent = scene.sent(first);
     let at = sent.iter().position(|s| s == "choke");
     let rejected = sent.iter().filter(|s| s.starts_with("reject")).count();
-    assert!(at.is_some() && rejected == 4, "{sent:?}");
+    assert!(at.is_some() && rejected == 4, "{sent:?} {rejected}");
 }
 
 #[test]
