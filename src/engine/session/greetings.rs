@@ -309,7 +309,7 @@ impl Session {
         };
         let address = self.conns.get(id).map(|conn| conn.address);
         if peer_id == self.settings.peer_id {
-            for address in address {
+            if let Some(address) = address {
                 // The outbound end may see nothing but the close of the inbound one: that knows where we listen.
                 let dialled = SocketAddr::new(address.ip(), self.settings.port);
                 seat.torrent.swarm.forget(address);
