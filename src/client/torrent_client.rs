@@ -65,6 +65,14 @@ impl TorrentClient {
                 .map_err(system("listen for peers"))?;
             (port, port_in_range) = (bound.address().port(), bound.in_range());
             listening.push(bound);
+            // Where there is no IPv6, or somebody has its port, IPv4 is all there is.
+            if config.listen_at == std::net::Ipv4Addr::UNSPECIFIED
+                && let Ok(other) =
+                    Listening::bind(std::net::Ipv6Addr::UNSPECIFIED.into(), port..=port)
+                && other.in_range()
+            {
+                listening.push(other);
+            }
         }
         let settings = Settings {
             port,

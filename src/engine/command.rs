@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::io::TorrentId;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
+use crate::net::resolver::Families;
 use crate::wire::metainfo::Metainfo;
 
 /// How a session behaves; the same for all its torrents.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub max_peers: usize,
     /// Connections being opened or greeted at once.
     pub half_open: usize,
+    /// Which addresses are dialled and announced to.
+    pub families: Families,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
 }
@@ -34,6 +37,7 @@ impl Settings {
             port: 0,
             max_peers: limits::PEERS,
             half_open: limits::HALF_OPEN,
+            families: Families::Both,
             serve_tracker: false,
         }
     }

@@ -7,8 +7,10 @@
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+//! | `names.rs` | the addresses of trackers' names |
 
 mod greetings;
+mod names;
 mod peers;
 mod sweep;
 #[cfg(test)]
@@ -28,12 +30,13 @@ use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::{Context, Order, Torrent};
-use super::tracker::Announcer;
 use super::tracker::serve::TinyTracker;
+use super::tracker::{Announcer, Identity};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::base::time::{Instant, earliest};
+use crate::net::resolver::{Resolver, ResolverConfig};
 
 /// The engine: pure, driven by `handle` and drained by `poll_output`.
 ///
@@ -63,6 +66,7 @@ pub struct Session {
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
     tracker: Option<TinyTracker>,
+    resolver: Resolver,
     key: u32,
     stopping: bool,
 }
@@ -79,6 +83,7 @@ impl Session {
         let mut rng = Rng::new(seed);
         Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
+            resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
             settings,
             rng,
@@ -107,6 +112,15 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Dns { socket, event } => self.handle_dns(now, socket, event),
+            Input::DnsConfig { resolv_conf, hosts } => {
+                self.handle_dns_config(now, resolv_conf, hosts);
+            }
+            Input::Authorities {
+                conn,
+                trust,
+                now_unix,
+            } => self.handle_trust(now, conn, trust, now_unix),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
@@ -175,7 +189,7 @@ impl Session {
             Some(Kind::Greeting(greeting)) => {
                 greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
             }
-            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -206,8 +220,8 @@ impl Session {
                 greeting.outbox.transmitted(now, bytes);
                 false
             }
-            Kind::Tracker { http, .. } => {
-                http.transmitted(bytes);
+            Kind::Tracker(call) => {
+                call.transmitted(bytes);
                 false
             }
             Kind::Served(http) => {
@@ -231,7 +245,8 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        seats.fold(self.timers.next(), earliest)
+        let next = earliest(self.timers.next(), self.resolver.poll_timeout());
+        seats.fold(next, earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
@@ -253,7 +268,7 @@ impl Session {
             let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
                 Kind::Dialling { torrent } => *torrent == id,
                 Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
             });
             snapshot.torrents.push(TorrentSnapshot {
                 torrent: id,
@@ -310,10 +325,13 @@ impl Session {
                 &add.metainfo.trackers
             },
             add.metainfo.private,
-            info_hash,
-            self.settings.peer_id,
-            self.settings.port,
-            self.key,
+            Identity {
+                info_hash,
+                peer_id: self.settings.peer_id,
+                port: self.settings.port,
+                key: self.key,
+                user_agent: self.settings.user_agent.clone(),
+            },
             &mut self.rng,
         );
         let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
@@ -339,7 +357,7 @@ impl Session {
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
             Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
@@ -373,6 +391,7 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
+            self.forget_names();
             self.out.push_back(Output::Event(Event::Stopped));
         }
     }
