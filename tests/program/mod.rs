@@ -48,8 +48,13 @@ impl Scene {
     /// Starts the program here. It is killed when the value is dropped.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
-        command.args(arguments).current_dir(&self.dir);
-        command.stdin(Stdio::null());
+        command.args(arguments);
+        self.start_command(command)
+    }
+
+    /// Starts a command here that runs the program in the end.
+    pub(crate) fn start_command(&self, mut command: Command) -> Running {
+        command.current_dir(&self.dir).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
         let stdout = child.stdout.take().expect("it is piped");
@@ -100,6 +105,10 @@ impl Running {
                 return (seeder, format!("127.0.0.1:{port}"));
             }
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
