@@ -151,3 +151,17 @@ pub(crate) fn deaf() -> SocketAddr {
     });
     address
 }
+
+/// Answers before it is asked anything, and not in TLS.
+pub(crate) fn gruff() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.9:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for mut tcp in listener.incoming().flatten() {
+            let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let mut rest = [0; 4096];
+            while matches!(tcp.read(&mut rest), Ok(1..)) {}
+        }
+    });
+    address
+}
