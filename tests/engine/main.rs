@@ -4,6 +4,7 @@ mod blame;
 mod blocks;
 mod disk;
 mod greetings;
+mod names;
 mod openings;
 mod pauses;
 mod requests;

@@ -267,7 +267,9 @@ impl Scene {
                     assert!(self.closed.insert(conn), "closed once");
                 }
                 Output::Transmit { .. } => {}
-                Output::Datagram { .. } => panic!("no tracker here"),
+                Output::Datagram { .. } | Output::Dns(_) | Output::ReadAuthorities { .. } => {
+                    panic!("no tracker here")
+                }
                 Output::Disk(op) => self.carry_out(op, &mut answers),
                 Output::Event(event) => self.events.push(event),
             }
@@ -369,7 +371,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
     words
 }
 
-fn meta(pieces: u32) -> Arc<Metainfo> {
+pub(crate) fn meta(pieces: u32) -> Arc<Metainfo> {
     let length = u64::from(pieces) * 32_768;
     let mut info = format!("d6:lengthi{length}e4:name1:f12:piece lengthi32768e").into_bytes();
     info.extend(format!("6:pieces{}:", pieces * 20).bytes());

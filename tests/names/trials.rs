@@ -253,7 +253,10 @@ fn trackers_that_mean_harm_cost_no_memory() {
     ];
     for (ip, kind, reply) in harm {
         let url = format!("http://{}/announce", http_server(ip, None, reply));
-        scene.write("x.torrent", &tiers(&scene.payload, &[url.clone()]));
+        scene.write(
+            "x.torrent",
+            &tiers(&scene.payload, std::slice::from_ref(&url)),
+        );
         let began = Instant::now();
         let mut download = start(&scene, &[]);
         assert_eq!(kinds(&mut download, 1)[&url], kind);
