@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use sha1::{Digest as _, Sha1};
 
+use crate::base::bitfield::Bitfield;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 use crate::disk::content::Content;
@@ -11,7 +12,8 @@ use crate::disk::files::Files;
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskDone, DiskError, TorrentId};
 
-/// The check of a torrent's existing data, from its first byte to its last.
+/// The check of a torrent's existing data, from its first byte to its last. Pieces that are trusted are not read,
+/// but for a few samples, which come first: if one of them is bad, no piece is trusted.
 pub(super) struct Check {
     pub(super) torrent: TorrentId,
     at: u64,
@@ -19,18 +21,32 @@ pub(super) struct Check {
     there: u64,
     sha: Sha1,
     zeros: Option<[u8; 20]>,
+    trusted: Bitfield,
+    samples: Vec<Piece>,
+    /// Bytes of the last sample that are hashed.
+    sampled: u32,
+    bad_sample: Option<Piece>,
 }
 
 impl Check {
     /// A check that has everything before it.
-    pub(super) fn new(torrent: TorrentId) -> Self {
+    pub(super) fn new(torrent: TorrentId, trusted: Bitfield, samples: Vec<Piece>) -> Self {
         Self {
             torrent,
             at: 0,
             there: 0,
             sha: Sha1::new(),
             zeros: None,
+            trusted,
+            samples,
+            sampled: 0,
+            bad_sample: None,
         }
+    }
+
+    /// The sample that was bad, once: everything is hashed then.
+    pub(super) fn take_bad_sample(&mut self) -> Option<Piece> {
+        self.bad_sample.take()
     }
 
     /// Goes on until `budget` is used up; true when the check is through or has failed, and said so.
@@ -46,6 +62,10 @@ impl Check {
                 done.push_back(self.ended(None));
                 return true;
             }
+            if let Some(&piece) = self.samples.last() {
+                *budget = budget.saturating_sub(self.sample(piece, content, scratch));
+                continue;
+            }
             match self.step(content, scratch, done) {
                 Ok(cost) => *budget = budget.saturating_sub(cost),
                 Err(error) => {
@@ -57,6 +77,34 @@ impl Check {
         false
     }
 
+    /// One read of a sample, or the verdict on it. Gives its cost in bytes. A sample that can't be read is bad.
+    fn sample<F: Files>(
+        &mut self,
+        piece: Piece,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+    ) -> usize {
+        let geometry = content.meta.geometry;
+        let len = (geometry.piece_len(piece) - self.sampled).min(scratch.len() as u32);
+        let begin = self.sampled;
+        let part = &mut scratch[..len as usize];
+        let there = content.read_exact(geometry.offset(Block { piece, begin, len }), part);
+        self.sampled += len;
+        self.sha.update(part);
+        if there.is_ok() && self.sampled < geometry.piece_len(piece) {
+            return len as usize;
+        }
+        self.sampled = 0;
+        self.samples.pop();
+        let hash: [u8; 20] = self.sha.finalize_reset().into();
+        if there.is_err() || hash != content.meta.hash(piece) {
+            self.samples.clear();
+            self.trusted = Bitfield::default();
+            self.bad_sample = Some(piece);
+        }
+        len as usize
+    }
+
     /// One read, or the verdict on a piece that needs none. Gives its cost in bytes.
     fn step<F: Files>(
         &mut self,
@@ -65,6 +113,12 @@ impl Check {
         done: &mut VecDeque<DiskDone>,
     ) -> Result<usize, DiskError> {
         if self.at == self.there {
+            let piece = self.piece(content);
+            if self.trusted.has(piece) {
+                self.say(piece, true, done);
+                self.skip(content);
+                return Ok(UNREAD_COST);
+            }
             if let Some(good) = self.judge_unread(content)? {
                 self.say(self.piece(content), good, done);
                 self.skip(content);
@@ -111,6 +165,9 @@ impl Check {
         let step = u64::from(geometry.piece_length());
         self.there = (self.at + step).min(geometry.total());
         while self.there < geometry.total() && self.there + step <= self.at + read {
+            if self.trusted.has(Piece((self.there / step) as u32)) {
+                break;
+            }
             let len = step.min(geometry.total() - self.there);
             if !content.is_there(self.there, len)? {
                 break;

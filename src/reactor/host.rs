@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
-use crate::disk::{FileStore, Store as _};
+use crate::disk::{DiskWarning, FileStore, Store as _};
 use crate::engine::Session;
 use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
 
@@ -28,6 +28,8 @@ pub(super) struct Host {
     pub(super) has_job: bool,
     /// Whether it is driven no more.
     pub(super) retired: bool,
+    /// Whether the session was told to stop.
+    pub(super) stopping: bool,
     ops: Vec<DiskOp>,
     refused: VecDeque<(ConnId, ConnectError)>,
     /// By the slot of the connection's name.
@@ -46,6 +48,7 @@ impl Host {
             done: VecDeque::new(),
             has_job: false,
             retired: false,
+            stopping: false,
             ops: Vec::new(),
             refused: VecDeque::new(),
             sockets: Vec::new(),
@@ -99,6 +102,38 @@ impl Host {
                 return;
             };
             self.session.handle(now, input);
+        }
+    }
+
+    /// What the store has to do by the clock, if it is due.
+    pub(super) fn handle_store_timeout(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) {
+        if self.store.poll_timeout().is_some_and(|due| due <= now) {
+            self.note_totals(now);
+            self.store.handle_timeout(now);
+        }
+        self.hear_store(heard);
+    }
+
+    /// Syncs one file of some torrent for a stop in good order; true if more is left.
+    pub(super) fn flush_store(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) -> bool {
+        self.note_totals(now);
+        let torrents = self.session.snapshot(now).torrents;
+        let more = torrents.iter().any(|it| self.store.flush(it.torrent));
+        self.hear_store(heard);
+        more
+    }
+
+    /// Hands on what the store has to say.
+    pub(super) fn hear_store(&mut self, heard: &mut Vec<(HostId, Event)>) {
+        while let Some(DiskWarning { kind, message }) = self.store.poll_warning() {
+            heard.push((self.id, Event::Warning { kind, message }));
+        }
+    }
+
+    fn note_totals(&mut self, now: Instant) {
+        for it in self.session.snapshot(now).torrents {
+            let (down, up) = (it.downloaded, it.uploaded);
+            self.store.handle_totals(it.torrent, down, up);
         }
     }
 

@@ -6,21 +6,27 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::bitfield::Bitfield;
+use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
+use crate::base::time::{Instant, earliest};
 use crate::disk::content::{BLOCKS_MAX, Content};
 use crate::disk::error;
-use crate::disk::files::{Files, Place};
+use crate::disk::files::{Files, Place, Room};
 use crate::disk::jobs::{Check, Digests};
+use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
 use crate::disk::verify::Running;
-use crate::engine::io::{BlockData, DiskDone, DiskError, DiskOp, TorrentId};
+use crate::engine::io::{BlockData, DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 
 /// What the reactor, or a simulated world, asks of a disk.
 pub trait Store {
     /// Makes a torrent known and looks at what is there: the root must be (or be made) a directory that
     /// can be written to; every target that exists must be a regular file no longer than the torrent says
-    /// (unless `place.force`), reached through no symlink. Files are made when they are first written.
-    /// On an error nothing is known, and it may be tried again.
+    /// (unless `place.force`), reached through no symlink. Files are made when they are first written. Then
+    /// the torrent's state below `place.state_dir` is locked and read, if there is such a directory;
+    /// [`DiskErrorKind::Locked`] if another process has it. On an error nothing is known, and it may be
+    /// tried again.
     fn add(
         &mut self,
         torrent: TorrentId,
@@ -28,7 +34,8 @@ pub trait Store {
         place: Place,
     ) -> Result<(), DiskError>;
 
-    /// Forgets a torrent, its jobs and its files; what it was still asked is never answered.
+    /// Forgets a torrent, its jobs and its files, and gives its lock back; what it was still asked is never
+    /// answered. For a stop in good order, [`Store::flush`] comes first.
     fn remove(&mut self, torrent: TorrentId);
 
     /// Takes all operations of one drain, in order, with the buffer that their ranges name; leaves `ops`
@@ -44,6 +51,35 @@ pub trait Store {
 
     /// For a torrent that is complete: makes its empty files, and cuts longer ones if that was allowed.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+
+    /// Notes in the journals what was verified, and syncs at most one file. To be called when
+    /// [`Store::poll_timeout`] says so.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When [`Store::handle_timeout`] is to be called; a moment long past for *at once*.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Something odd that a person should know.
+    fn poll_warning(&mut self) -> Option<DiskWarning>;
+
+    /// For a stop in good order: syncs one file of a torrent and says whether more is left. Once it is false, all
+    /// that was verified is durable. To stop before that costs a re-hash after a power cut, nothing else.
+    fn flush(&mut self, torrent: TorrentId) -> bool;
+
+    /// Payload of a torrent moved in this run so far, to be remembered.
+    fn handle_totals(&mut self, torrent: TorrentId, downloaded: u64, uploaded: u64);
+
+    /// Payload of a torrent moved in all runs, as far as is remembered.
+    fn totals(&self, torrent: TorrentId) -> Totals;
+}
+
+/// Something odd that does not stop anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskWarning {
+    /// What kind: `state.bad`, `state.write`, `disk.changed`, `disk.sync`, `disk.space`.
+    pub kind: &'static str,
+    /// One line. Names in it are escaped.
+    pub message: String,
 }
 
 /// How much a call may do: bytes read and hashed. 2 MiB are about 2 ms.
@@ -53,10 +89,13 @@ pub struct Budget(
     pub usize,
 );
 
-/// A [`Store`] on files of any kind.
+/// A [`Store`] on files of any kind, with its state in files of any kind.
 #[derive(Default)]
-pub struct Disk<F> {
+pub struct Disk<F, S = OsState> {
     files: F,
+    state: S,
+    warnings: VecDeque<DiskWarning>,
+    state_written: u64,
     torrents: BTreeMap<TorrentId, Torrent>,
     /// Writes that are gathered to go out together; empty between calls, kept for its capacity.
     pending: Vec<Pending>,
@@ -72,7 +111,9 @@ struct Torrent {
     padded: bool,
     /// Whether nothing was checked or written since the files were looked at.
     fresh: bool,
+    recheck: bool,
     running: BTreeMap<Piece, Running>,
+    resume: Option<Resume>,
 }
 
 struct Pending {
@@ -83,11 +124,21 @@ struct Pending {
     data: BlockData,
 }
 
-impl<F: Files> Disk<F> {
+impl<F: Files, S: StateFiles + Default> Disk<F, S> {
     /// A store without torrents on `files`.
     pub fn new(files: F) -> Self {
+        Self::with_state(files, S::default())
+    }
+}
+
+impl<F: Files, S: StateFiles> Disk<F, S> {
+    /// A store without torrents on `files`, whose lasting state is in `state`.
+    pub fn with_state(files: F, state: S) -> Self {
         Self {
             files,
+            state,
+            warnings: VecDeque::new(),
+            state_written: 0,
             torrents: BTreeMap::new(),
             pending: Vec::new(),
             behind: VecDeque::new(),
@@ -106,16 +157,50 @@ impl<F: Files> Disk<F> {
     pub fn files_mut(&mut self) -> &mut F {
         &mut self.files
     }
+
+    /// Where the lasting state is.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Where the lasting state is, to make it misbehave in a simulated world.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// Bytes of state written in this run: what flash memory has to take beside the content.
+    pub fn state_written(&self) -> u64 {
+        self.state_written
+    }
 }
 
-impl<F: Files> Store for Disk<F> {
+impl<F: Files, S: StateFiles> Store for Disk<F, S> {
     fn add(
         &mut self,
         torrent: TorrentId,
         meta: Arc<Metainfo>,
         place: Place,
     ) -> Result<(), DiskError> {
-        self.files.add(torrent, &meta, place)?;
+        self.files.add(torrent, &meta, place.clone())?;
+        let before = self.torrents.remove(&torrent);
+        if let Some(resume) = before.and_then(|known| known.resume) {
+            resume.close(&mut world(self));
+        }
+        let mut world = world(self);
+        if let Some(room) = world
+            .files
+            .room(torrent)
+            .filter(|room| room.wanted > room.free)
+        {
+            let Room { wanted, free } = room;
+            let root = escape(place.root.as_os_str().as_encoded_bytes(), 400);
+            world.warnings.push_back(DiskWarning {
+                kind: "disk.space",
+                message: format!("{wanted} bytes are wanted and {free} are free at {root}"),
+            });
+        }
+        let resume = Resume::open(&mut world, torrent, &meta, &place);
+        let resume = resume.inspect_err(|_| self.files.remove(torrent))?;
         let padded = meta.files.iter().any(|file| match file.kind {
             FileKind::Regular => false,
             FileKind::Pad | FileKind::Symlink => true,
@@ -124,14 +209,22 @@ impl<F: Files> Store for Disk<F> {
             meta,
             padded,
             fresh: true,
+            recheck: place.recheck,
             running: BTreeMap::new(),
+            resume,
         };
         self.torrents.insert(torrent, known);
         Ok(())
     }
 
     fn remove(&mut self, torrent: TorrentId) {
-        self.torrents.remove(&torrent);
+        if let Some(resume) = self
+            .torrents
+            .remove(&torrent)
+            .and_then(|known| known.resume)
+        {
+            resume.close(&mut world(self));
+        }
         self.behind.retain(|(of, _)| *of != torrent);
         self.digests.retain(|job| job.torrent != torrent);
         self.checks.retain(|job| job.torrent != torrent);
@@ -149,8 +242,11 @@ impl<F: Files> Store for Disk<F> {
                 } => self.claim(torrent, block, data, received, done),
                 DiskOp::Forget { torrent, piece } => {
                     self.flush(received, &mut late, done);
-                    if let Some(torrent) = self.torrents.get_mut(&torrent) {
-                        torrent.running.remove(&piece);
+                    if let Some(known) = self.torrents.get_mut(&torrent) {
+                        known.running.remove(&piece);
+                        if let Some(resume) = &mut known.resume {
+                            resume.lose(piece);
+                        }
                     }
                 }
                 DiskOp::Digest { torrent, piece } => {
@@ -189,8 +285,9 @@ impl<F: Files> Store for Disk<F> {
     }
 
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
-        let known = self.torrents.get(&torrent);
-        let meta = &known.ok_or_else(|| error::unknown("a torrent"))?.meta;
+        let known = self.torrents.get_mut(&torrent);
+        let known = known.ok_or_else(|| error::unknown("a torrent"))?;
+        let meta = &known.meta;
         if !meta.geometry.contains(block) || out.len() != block.len as usize {
             return Err(error::unknown("a block"));
         }
@@ -200,15 +297,76 @@ impl<F: Files> Store for Disk<F> {
             torrent,
             meta,
         };
-        content.read_exact(meta.geometry.offset(block), out)
+        let result = content.read_exact(meta.geometry.offset(block), out);
+        if let (Err(error), Some(resume)) = (&result, &mut known.resume)
+            && error.kind == DiskErrorKind::Changed
+        {
+            resume.handle_changed(block);
+        }
+        result
     }
 
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
         self.files.finish(torrent)
     }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let mut synced = false;
+        for known in self.torrents.values_mut() {
+            if let Some(resume) = &mut known.resume {
+                let world = &mut World {
+                    files: &mut self.files,
+                    state: &mut self.state,
+                    warnings: &mut self.warnings,
+                    written: &mut self.state_written,
+                };
+                synced |= resume.handle_timeout(now, world, synced);
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let resumes = self
+            .torrents
+            .values()
+            .filter_map(|known| known.resume.as_ref());
+        resumes.fold(None, |sooner, resume| {
+            earliest(sooner, resume.poll_timeout())
+        })
+    }
+
+    fn poll_warning(&mut self) -> Option<DiskWarning> {
+        self.warnings.pop_front()
+    }
+
+    fn flush(&mut self, torrent: TorrentId) -> bool {
+        let known = self.torrents.get_mut(&torrent);
+        let Some(resume) = known.and_then(|known| known.resume.as_mut()) else {
+            return false;
+        };
+        resume.flush(&mut World {
+            files: &mut self.files,
+            state: &mut self.state,
+            warnings: &mut self.warnings,
+            written: &mut self.state_written,
+        })
+    }
+
+    fn handle_totals(&mut self, torrent: TorrentId, downloaded: u64, uploaded: u64) {
+        let known = self.torrents.get_mut(&torrent);
+        if let Some(resume) = known.and_then(|known| known.resume.as_mut()) {
+            resume.handle_totals(downloaded, uploaded);
+        }
+    }
+
+    fn totals(&self, torrent: TorrentId) -> Totals {
+        let known = self.torrents.get(&torrent);
+        let resume = known.and_then(|known| known.resume.as_ref());
+        resume.map_or_else(Totals::default, Resume::totals)
+    }
 }
 
-impl<F: Files> Disk<F> {
+impl<F: Files, S: StateFiles> Disk<F, S> {
     /// Takes a write among the pending ones, or answers at once what is no block or was written before.
     fn claim(
         &mut self,
@@ -235,6 +393,11 @@ impl<F: Files> Disk<F> {
                 geometry.blocks(block.piece),
             )
         });
+        if let Some(resume) = known.resume.as_mut()
+            && resume.has(block.piece)
+        {
+            resume.lose(block.piece);
+        }
         if !running.claim(index) {
             // One writer a block: what was hashed is what is on the disk.
             return done.push_back(answer(torrent, block, data, Ok(())));
@@ -275,6 +438,14 @@ impl<F: Files> Disk<F> {
         for (slice, pending) in slices.iter_mut().zip(run.iter()) {
             *slice = IoSlice::new(bytes(&pending.data, received).unwrap_or(&[]));
         }
+        if let Some(resume) = &mut known.resume {
+            resume.handle_writing(&mut World {
+                files: &mut self.files,
+                state: &mut self.state,
+                warnings: &mut self.warnings,
+                written: &mut self.state_written,
+            });
+        }
         let mut content = Content {
             files: &mut self.files,
             torrent,
@@ -282,6 +453,11 @@ impl<F: Files> Disk<F> {
         };
         let first = run[0].offset;
         let (written, result) = content.write(first, &slices[..run.len()]);
+        if let (Err(error), Some(resume)) = (&result, &mut known.resume)
+            && matches!(error.kind, DiskErrorKind::Gone | DiskErrorKind::Io)
+        {
+            resume.handle_trouble();
+        }
         for pending in run {
             let Pending { block, offset, .. } = *pending;
             let end = offset - first + u64::from(block.len);
@@ -369,6 +545,9 @@ impl<F: Files> Disk<F> {
             && let Some(running) = known.running.remove(&piece)
         {
             let good = running.judge(known.meta.hash(piece));
+            if let Some(resume) = known.resume.as_mut().filter(|_| good) {
+                resume.handle_good(piece);
+            }
             done.push_back(DiskDone::Verified {
                 torrent,
                 piece,
@@ -380,19 +559,36 @@ impl<F: Files> Disk<F> {
 
     fn begin_check(&mut self, torrent: TorrentId, done: &mut VecDeque<DiskDone>) {
         self.checks.retain(|job| job.torrent != torrent);
-        let known = self.torrents.get_mut(&torrent);
-        let looked = match known.map(|known| mem::take(&mut known.fresh)) {
-            None => Err(error::unknown("a torrent")),
-            Some(true) => Ok(()),
-            Some(false) => self.files.survey(torrent),
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            return done.push_back(DiskDone::CheckEnded {
+                torrent,
+                error: Some(error::unknown("a torrent")),
+            });
         };
-        match looked {
-            Ok(()) => self.checks.push_back(Check::new(torrent)),
-            Err(error) => done.push_back(DiskDone::CheckEnded {
+        let first = mem::take(&mut known.fresh);
+        let looked = match first {
+            true => Ok(()),
+            false => self.files.survey(torrent),
+        };
+        if let Err(error) = looked {
+            return done.push_back(DiskDone::CheckEnded {
                 torrent,
                 error: Some(error),
-            }),
+            });
         }
+        let (mut trusted, mut samples) = (Bitfield::default(), Vec::new());
+        if let Some(resume) = &mut known.resume {
+            let world = &mut World {
+                files: &mut self.files,
+                state: &mut self.state,
+                warnings: &mut self.warnings,
+                written: &mut self.state_written,
+            };
+            // Who asks again within a run does so because it is not believed.
+            trusted = resume.handle_survey(world, known.recheck || !first);
+            samples = resume.samples(world.state);
+        }
+        self.checks.push_back(Check::new(torrent, trusted, samples));
     }
 
     fn begin_digest(&mut self, torrent: TorrentId, piece: Piece, done: &mut VecDeque<DiskDone>) {
@@ -445,7 +641,7 @@ impl<F: Files> Disk<F> {
             return;
         };
         let torrent = job.torrent;
-        let Some(known) = self.torrents.get(&torrent) else {
+        let Some(known) = self.torrents.get_mut(&torrent) else {
             return;
         };
         let mut content = Content {
@@ -453,10 +649,41 @@ impl<F: Files> Disk<F> {
             torrent,
             meta: &known.meta,
         };
-        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
+        let said = done.len();
+        let over = job.slice(&mut content, scratch(&mut self.scratch), budget, done);
+        if let Some(resume) = &mut known.resume {
+            if let Some(piece) = job.take_bad_sample() {
+                let world = &mut World {
+                    files: &mut self.files,
+                    state: &mut self.state,
+                    warnings: &mut self.warnings,
+                    written: &mut self.state_written,
+                };
+                resume.handle_bad_sample(world, piece);
+            }
+            for done in done.iter().skip(said) {
+                if let DiskDone::Checked {
+                    piece, good: true, ..
+                } = done
+                {
+                    resume.handle_good(*piece);
+                }
+            }
+        }
+        if !over {
             // Several checks take turns, a slice each.
             self.checks.push_back(job);
         }
+    }
+}
+
+/// What a torrent's state needs of its store.
+fn world<F, S>(disk: &mut Disk<F, S>) -> World<'_, F, S> {
+    World {
+        files: &mut disk.files,
+        state: &mut disk.state,
+        warnings: &mut disk.warnings,
+        written: &mut disk.state_written,
     }
 }
 
