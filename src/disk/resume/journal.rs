@@ -95,6 +95,8 @@ impl Journal {
     /// The shortest journal that says the same.
     pub fn encode(&self, expected: &Expected) -> Vec<u8> {
         let mut out = expected.header();
+        // First, so that damage behind it is known from the work of a power cut.
+        put_epoch(&mut out, &self.epoch);
         put_pieces(&mut out, Kind::Durable, self.durable.iter());
         put_clean(&mut out, self.files.iter().zip(0..).filter_map(clean));
         let files = self.files.iter().zip(0..);
@@ -105,7 +107,6 @@ impl Journal {
         for group in dirty.chunk_by(|a, b| a.0 == b.0) {
             put_dirty(&mut out, group[0].0, group.iter().map(|(_, file)| *file));
         }
-        put_epoch(&mut out, &self.epoch);
         let rest = self.written.iter_without(&self.durable);
         put_pieces(&mut out, Kind::Written, rest);
         put_beat(&mut out, self.beat);

@@ -15,9 +15,10 @@
 //!   was taken after a sync. Whoever edits a finished file changes its time, and it is hashed again.
 //! * A **dirty** file may have been written by us since its stamp. This is noted, and synced where a stamp would be
 //!   held against us, before the first write of a run, for all files that are not complete, at once. Its time
-//!   must lie between that moment and shortly after the last *beat*, the moment we last noted that we write. So
-//!   what happens between the last note and a `kill -9` costs nothing, and an edit later on is seen. Under another
-//!   boot id an older time will do: a power cut may take back the time, but never what was synced.
+//!   must lie between that moment and shortly after the last *beat*, the moment we last noted that we write: each
+//!   second while we do, and before the first write after a pause. So what happens between the last note and a
+//!   `kill -9` costs nothing, and an edit later on is seen. Under another boot id an older time will do, and one
+//!   somewhat later: a power cut may take back the time, or the last notes, but never what was synced.
 //! * In either case every byte of the piece must be there, and a few pieces picked by chance are hashed at
 //!   each start: if one is wrong, all are hashed.
 //!
@@ -27,7 +28,11 @@
 mod crc;
 pub mod files;
 pub mod journal;
+#[cfg(test)]
+mod mem;
 pub mod os;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -284,7 +289,6 @@ impl Resume {
 
     /// Content is about to be written: what the journal says must stay true whatever comes of it.
     pub(super) fn handle_writing<F: Files, S: StateFiles>(&mut self, world: &mut World<'_, F, S>) {
-        self.wrote = true;
         if self.rewrite && self.len > 0 {
             // A journal that promises what may be gone is worse than none.
             if let Err(error) = self.write_anew(world) {
@@ -293,20 +297,29 @@ impl Resume {
                 self.len = 0;
             }
         }
-        if std::mem::replace(&mut self.begun, true) {
-            return;
+        let wall = world.state.wall();
+        let idle = wall.saturating_sub(self.journal.beat);
+        let (mut note, mut sync) = (false, false);
+        if !std::mem::replace(&mut self.begun, true) {
+            let open = self.open_files();
+            let stamped = |file: &u32| self.journal.files[*file as usize].stamp.is_some();
+            sync = open.iter().any(stamped);
+            note = sync;
+            journal::put_dirty(&mut self.records, wall, open.iter().copied());
+            for file in open {
+                self.journal.files[file as usize].dirty(wall);
+            }
         }
-        let since = world.state.wall();
-        let open: BTreeSet<u32> = self.open_files();
-        let stamped = |file: &u32| self.journal.files[*file as usize].stamp.is_some();
-        let must_sync = self.len > 0 && open.iter().any(stamped);
-        journal::put_dirty(&mut self.records, since, open.iter().copied());
-        for file in open {
-            self.journal.files[file as usize].dirty(since);
+        if !self.wrote {
+            note |= idle > BEAT_SLACK / 3;
+            sync |= idle > CUT_SLACK / 3;
         }
-        self.journal.beat = self.journal.beat.max(since);
-        if must_sync && let Err(error) = self.append(world, true) {
-            self.complain(world, &error);
+        self.wrote = true;
+        if note && self.len > 0 {
+            if let Err(error) = self.append(world, sync) {
+                self.complain(world, &error);
+            }
+            self.wrote = true;
         }
     }
 
@@ -685,11 +698,11 @@ impl FileState {
         let Some(since) = self.dirty_since else {
             return false;
         };
-        let first = match same_epoch {
-            true => since.saturating_sub(COARSE),
-            false => i64::MIN,
+        let (first, slack) = match same_epoch {
+            true => (since.saturating_sub(COARSE), BEAT_SLACK),
+            false => (i64::MIN, CUT_SLACK),
         };
-        (first..=beat.saturating_add(BEAT_SLACK)).contains(&found.modified)
+        (first..=beat.saturating_add(slack)).contains(&found.modified)
     }
 }
 
@@ -746,7 +759,8 @@ fn find<F, S: StateFiles>(
             Ok(journal) => {
                 let boot = world.state.boot().unwrap_or_default();
                 // Only a power cut tears the end off; else someone has been at it.
-                if journal.whole == bytes.len() || journal.epoch.boot != boot {
+                let torn_by_cut = journal.epoch.boot != boot && journal.epoch.boot != [0; 16];
+                if journal.whole == bytes.len() || torn_by_cut {
                     let len = bytes.len() as u64;
                     return Ok(Found::Here { dir, journal, len });
                 }
@@ -804,6 +818,9 @@ const SYNC_BYTES: u64 = 64 << 20;
 const COMPACT_LEAST: u64 = 64 << 10;
 /// How long after the last note of it a write may have come, in nanoseconds: a second, and a disk that is slow.
 const BEAT_SLACK: i64 = 30_000_000_000;
+/// The same after a power cut, which may take the last notes with it: the kernel keeps them to itself for half a
+/// minute.
+const CUT_SLACK: i64 = 120_000_000_000;
 /// How coarse the times of the coarsest file system are (FAT), in nanoseconds.
 const COARSE: i64 = 2_000_000_000;
 /// Pieces hashed at each start.
