@@ -47,7 +47,7 @@ impl MemFiles {
             };
             let mut left = vec![0; len];
             left[..old.len()].copy_from_slice(&old);
-            for (left, new) in left.chunks_mut(1000).zip(new.chunks(1000)) {
+            for (left, new) in left.chunks_mut(100).zip(new.chunks(100)) {
                 if rng.below(2) == 0 {
                     let len = left.len().min(new.len());
                     left[..len].copy_from_slice(&new[..len]);

@@ -310,10 +310,8 @@ impl Resume {
                 self.journal.files[file as usize].dirty(wall);
             }
         }
-        if !self.wrote {
-            note |= idle > BEAT_SLACK / 3;
-            sync |= idle > CUT_SLACK / 3;
-        }
+        note |= idle > BEAT_SLACK / 3;
+        sync |= idle > CUT_SLACK / 3;
         self.wrote = true;
         if note && self.len > 0 {
             if let Err(error) = self.append(world, sync) {
