@@ -22,9 +22,7 @@ pub(super) struct Check {
     sha: Sha1,
     zeros: Option<[u8; 20]>,
     trusted: Bitfield,
-    samples: Vec<Piece>,
-    /// Bytes of the last sample that are hashed.
-    sampled: u32,
+    samples: Vec<Proof>,
     bad_sample: Option<Piece>,
 }
 
@@ -38,8 +36,10 @@ impl Check {
             sha: Sha1::new(),
             zeros: None,
             trusted,
-            samples,
-            sampled: 0,
+            samples: samples
+                .into_iter()
+                .map(|piece| Proof::new(torrent, piece))
+                .collect(),
             bad_sample: None,
         }
     }
@@ -62,8 +62,10 @@ impl Check {
                 done.push_back(self.ended(None));
                 return true;
             }
-            if let Some(&piece) = self.samples.last() {
-                *budget = budget.saturating_sub(self.sample(piece, content, scratch));
+            if let Some(sample) = self.samples.last_mut() {
+                if let Some(good) = sample.slice(content, scratch, budget) {
+                    self.judge_sample(good);
+                }
                 continue;
             }
             match self.step(content, scratch, done) {
@@ -77,32 +79,13 @@ impl Check {
         false
     }
 
-    /// One read of a sample, or the verdict on it. Gives its cost in bytes. A sample that can't be read is bad.
-    fn sample<F: Files>(
-        &mut self,
-        piece: Piece,
-        content: &mut Content<'_, F>,
-        scratch: &mut [u8],
-    ) -> usize {
-        let geometry = content.meta.geometry;
-        let len = (geometry.piece_len(piece) - self.sampled).min(scratch.len() as u32);
-        let begin = self.sampled;
-        let part = &mut scratch[..len as usize];
-        let there = content.read_exact(geometry.offset(Block { piece, begin, len }), part);
-        self.sampled += len;
-        self.sha.update(part);
-        if there.is_ok() && self.sampled < geometry.piece_len(piece) {
-            return len as usize;
-        }
-        self.sampled = 0;
-        self.samples.pop();
-        let hash: [u8; 20] = self.sha.finalize_reset().into();
-        if there.is_err() || hash != content.meta.hash(piece) {
+    fn judge_sample(&mut self, good: bool) {
+        let sample = self.samples.pop();
+        if !good {
             self.samples.clear();
             self.trusted = Bitfield::default();
-            self.bad_sample = Some(piece);
+            self.bad_sample = sample.map(|sample| sample.piece);
         }
-        len as usize
     }
 
     /// One read, or the verdict on a piece that needs none. Gives its cost in bytes.
@@ -228,6 +211,53 @@ impl Check {
             torrent: self.torrent,
             error,
         }
+    }
+}
+
+/// The hashing of one piece that should be good. If it can't be read, it is not.
+pub(super) struct Proof {
+    pub(super) torrent: TorrentId,
+    pub(super) piece: Piece,
+    hashed: u32,
+    sha: Sha1,
+}
+
+impl Proof {
+    /// A piece of which nothing is hashed yet.
+    pub(super) fn new(torrent: TorrentId, piece: Piece) -> Self {
+        Self {
+            torrent,
+            piece,
+            hashed: 0,
+            sha: Sha1::new(),
+        }
+    }
+
+    /// Goes on until `budget` is used up; the verdict when it is known.
+    pub(super) fn slice<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+        budget: &mut usize,
+    ) -> Option<bool> {
+        let (piece, geometry) = (self.piece, content.meta.geometry);
+        while *budget > 0 {
+            let begin = self.hashed;
+            let len = (geometry.piece_len(piece) - begin).min(scratch.len() as u32);
+            if len == 0 {
+                let hash: [u8; 20] = self.sha.finalize_reset().into();
+                return Some(hash == content.meta.hash(piece));
+            }
+            let part = &mut scratch[..len as usize];
+            let offset = geometry.offset(Block { piece, begin, len });
+            if content.read_exact(offset, part).is_err() {
+                return Some(false);
+            }
+            self.sha.update(part);
+            self.hashed += len;
+            *budget = budget.saturating_sub(len as usize);
+        }
+        None
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct MemFiles {
     pub(super) synced: BTreeMap<FileId, (Vec<u8>, i64)>,
     pub(super) syncs: Vec<u32>,
     pub(super) sync_fails: bool,
+    /// Whether nothing can be written, as the disk is away.
+    pub(super) gone: bool,
 }
 
 impl MemFiles {
@@ -82,6 +84,12 @@ impl Files for MemFiles {
         offset: u64,
     ) -> Result<usize, DiskError> {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if self.gone {
+            return Err(DiskError {
+                kind: DiskErrorKind::Gone,
+                message: String::from("gone"),
+            });
+        }
         if let Some(room) = &mut self.room {
             if *room == 0 {
                 return Err(DiskError {

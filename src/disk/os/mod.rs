@@ -161,7 +161,7 @@ impl OsFiles {
         path: &str,
         make: bool,
     ) -> Result<Option<&OwnedFd>, Errno> {
-        let tree = self.torrents.get(&torrent).ok_or(Errno::NODEV)?;
+        let tree = self.torrents.get_mut(&torrent).ok_or(Errno::NODEV)?;
         let above = self.directory.take_if(|last| last.torrent == torrent);
         let walked = match above {
             Some(here) if here.path == path => Ok(Descent::Found(here.fd)),
@@ -169,7 +169,10 @@ impl OsFiles {
                 let rest = below(path, &above.path).unwrap_or(path);
                 descend(above.fd, rest, make)
             }
-            Some(_) | None => tree.root().and_then(|root| descend(root, path, make)),
+            Some(_) | None => {
+                let root = tree.root_again();
+                root.and_then(|root| descend(root, path, make))
+            }
         };
         let Descent::Found(fd) = walked? else {
             return Ok(None);

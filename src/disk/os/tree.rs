@@ -161,6 +161,35 @@ impl Tree {
         }
     }
 
+    /// As [`Tree::root`]; a directory on another file system will do too, if it has the torrent's files: the
+    /// disk is back under another number. An empty mount point has none of them.
+    pub(super) fn root_again(&mut self) -> Result<OwnedFd, Errno> {
+        let Err(Errno::NODEV) = self.root() else {
+            return self.root();
+        };
+        let fd = open_directory(&self.place.root).map_err(|_| Errno::NODEV)?;
+        let known = self.meta.files.iter().zip(&self.files);
+        let known = known.filter(|(entry, seen)| entry.length > 0 && **seen != Seen::Missing);
+        let mut found = 0;
+        for (entry, _) in known.take(KNOWN_AGAIN) {
+            let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+            let above = fd.try_clone().map_err(|_| Errno::MFILE)?;
+            let Descent::Found(parent) = descend(above, directory, false)? else {
+                return Err(Errno::NODEV);
+            };
+            let there = look(&parent, name, Path::new(name));
+            if there.is_ok_and(|stat| stat.is_none()) {
+                return Err(Errno::NODEV);
+            }
+            found += 1;
+        }
+        if found == 0 {
+            return Err(Errno::NODEV);
+        }
+        self.device = fs::fstat(&fd)?.st_dev;
+        Ok(fd)
+    }
+
     pub(super) fn path(&self, file: FileId) -> PathBuf {
         match self.meta.files.get(file.file as usize) {
             Some(entry) => self.place.root.join(&entry.path),
@@ -305,6 +334,9 @@ pub(super) fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
     }
     path.strip_prefix(above)?.strip_prefix('/')
 }
+
+/// Files by which a disk is known again.
+const KNOWN_AGAIN: usize = 16;
 
 /// The `f_type` of FAT file systems.
 const MSDOS_MAGIC: u64 = 0x4d44;

@@ -276,15 +276,16 @@ impl Resume {
             .for_each(|file| self.lose_file(file, false));
     }
 
-    /// The disk has gone or failed: what was not synced may have gone with it.
-    pub(super) fn handle_trouble(&mut self) {
+    /// The disk has gone or failed: what was not synced may have gone with it. Gives those pieces.
+    pub(super) fn handle_trouble(&mut self) -> Vec<Piece> {
         let doubtful: Vec<Piece> = self
             .journal
             .written
             .iter_without(&self.journal.durable)
             .collect();
-        doubtful.into_iter().for_each(|piece| self.lose(piece));
+        doubtful.iter().for_each(|piece| self.lose(*piece));
         self.round = None;
+        doubtful
     }
 
     /// Content is about to be written: what the journal says must stay true whatever comes of it.

@@ -537,6 +537,38 @@ fn a_failed_sync_leaves_its_pieces_to_be_hashed() {
 }
 
 #[test]
+fn a_disk_that_comes_back_without_what_was_not_synced_is_found_out() {
+    let mut scene = Scene::new(&[("a", 20 * BLOCKS)]);
+    scene.start();
+    scene.write(0..3);
+    scene.run(31);
+    scene.write(3..6);
+    scene.run(2);
+    scene.disk.files_mut().gone = true;
+    scene.write(6..7);
+    scene.forget(6);
+    scene.run(2);
+    let journal = Journal::parse(&scene.journal(), &scene.expected()).expect("a journal");
+    assert_eq!(journal.written.count(), 3);
+    // It is back, and has one of the three.
+    scene.disk.files_mut().gone = false;
+    let mut contents = scene.disk.files_mut().files.values_mut();
+    contents.next().expect("written")[3 * B..5 * B].fill(0);
+    scene.write(6..7);
+    let mut done = VecDeque::new();
+    while scene.disk.work(Budget(1 << 20), &mut done) {}
+    let lost = done.iter().map(|done| match done {
+        DiskDone::ReadFailed { block, .. } => block.piece.0,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(lost.collect::<Vec<_>>(), [3, 4]);
+    scene.run(2);
+    scene.revive(None);
+    let (good, _) = scene.start();
+    assert_eq!(good, [0, 1, 2, 5, 6]);
+}
+
+#[test]
 fn a_full_state_directory_stops_nothing_and_harms_nothing() {
     let mut scene = Scene::new(&[("a", 20 * BLOCKS)]);
     scene.start();

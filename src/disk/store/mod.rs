@@ -1,6 +1,6 @@
 //! The store: carries out the engine's disk operations on the files of several torrents.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::base::time::{Instant, earliest};
 use crate::disk::content::{BLOCKS_MAX, Content};
 use crate::disk::error;
 use crate::disk::files::{Files, Place, Room};
-use crate::disk::jobs::{Check, Digests};
+use crate::disk::jobs::{Check, Digests, Proof};
 use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
 use crate::disk::verify::Running;
 use crate::engine::io::{BlockData, DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
@@ -102,6 +102,7 @@ pub struct Disk<F, S = OsState> {
     behind: VecDeque<(TorrentId, Piece)>,
     digests: VecDeque<Digests>,
     checks: VecDeque<Check>,
+    proofs: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
     scratch: Vec<u8>,
 }
@@ -114,6 +115,9 @@ struct Torrent {
     recheck: bool,
     running: BTreeMap<Piece, Running>,
     resume: Option<Resume>,
+    /// Pieces that were not synced when the disk went away: they are hashed when it is back.
+    suspects: BTreeSet<Piece>,
+    gone: bool,
 }
 
 struct Pending {
@@ -144,6 +148,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             behind: VecDeque::new(),
             digests: VecDeque::new(),
             checks: VecDeque::new(),
+            proofs: VecDeque::new(),
             scratch: Vec::new(),
         }
     }
@@ -212,6 +217,8 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             recheck: place.recheck,
             running: BTreeMap::new(),
             resume,
+            suspects: BTreeSet::new(),
+            gone: false,
         };
         self.torrents.insert(torrent, known);
         Ok(())
@@ -228,6 +235,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         self.behind.retain(|(of, _)| *of != torrent);
         self.digests.retain(|job| job.torrent != torrent);
         self.checks.retain(|job| job.torrent != torrent);
+        self.proofs.retain(|job| job.torrent != torrent);
         self.files.remove(torrent);
     }
 
@@ -275,13 +283,16 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
                 }
             } else if !self.digests.is_empty() {
                 self.work_digest(&mut budget, done);
+            } else if !self.proofs.is_empty() {
+                self.work_proof(&mut budget, done);
             } else if !self.checks.is_empty() {
                 self.work_check(&mut budget, done);
             } else {
                 return false;
             }
         }
-        !(self.behind.is_empty() && self.digests.is_empty() && self.checks.is_empty())
+        let last = self.checks.is_empty() && self.proofs.is_empty();
+        !(self.behind.is_empty() && self.digests.is_empty() && last)
     }
 
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
@@ -453,10 +464,23 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         };
         let first = run[0].offset;
         let (written, result) = content.write(first, &slices[..run.len()]);
-        if let (Err(error), Some(resume)) = (&result, &mut known.resume)
-            && matches!(error.kind, DiskErrorKind::Gone | DiskErrorKind::Io)
-        {
-            resume.handle_trouble();
+        match &result {
+            Ok(()) if mem::take(&mut known.gone) => {
+                let running = &known.running;
+                let (wait, now): (BTreeSet<_>, BTreeSet<_>) = mem::take(&mut known.suspects)
+                    .into_iter()
+                    .partition(|piece| running.contains_key(piece));
+                known.suspects = wait;
+                let proofs = now.into_iter().map(|piece| Proof::new(torrent, piece));
+                self.proofs.extend(proofs);
+            }
+            Err(error) if matches!(error.kind, DiskErrorKind::Gone | DiskErrorKind::Io) => {
+                let doubtful = known.resume.as_mut().map(Resume::handle_trouble);
+                known.suspects.extend(doubtful.into_iter().flatten());
+                known.suspects.extend(known.running.keys());
+                known.gone = true;
+            }
+            Ok(()) | Err(_) => {}
         }
         for pending in run {
             let Pending { block, offset, .. } = *pending;
@@ -545,7 +569,11 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             && let Some(running) = known.running.remove(&piece)
         {
             let good = running.judge(known.meta.hash(piece));
-            if let Some(resume) = known.resume.as_mut().filter(|_| good) {
+            if known.suspects.remove(&piece) {
+                // Its first blocks may have gone with the disk, whatever their hash was.
+                let proof = good.then(|| Proof::new(torrent, piece));
+                self.proofs.extend(proof);
+            } else if let Some(resume) = known.resume.as_mut().filter(|_| good) {
                 resume.handle_good(piece);
             }
             done.push_back(DiskDone::Verified {
@@ -633,6 +661,39 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         };
         if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
             self.digests.push_front(job);
+        }
+    }
+
+    fn work_proof(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
+        let Some(mut job) = self.proofs.pop_front() else {
+            return;
+        };
+        let (torrent, piece) = (job.torrent, job.piece);
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            return;
+        };
+        let mut content = Content {
+            files: &mut self.files,
+            torrent,
+            meta: &known.meta,
+        };
+        match job.slice(&mut content, scratch(&mut self.scratch), budget) {
+            None => self.proofs.push_front(job),
+            // It was lost and is being written anew.
+            Some(_) if known.running.contains_key(&piece) => {}
+            Some(true) => {
+                if let Some(resume) = &mut known.resume {
+                    resume.handle_good(piece);
+                }
+            }
+            Some(false) => done.push_back(DiskDone::ReadFailed {
+                torrent,
+                block: known.meta.geometry.block(piece, 0),
+                error: DiskError {
+                    kind: DiskErrorKind::Changed,
+                    message: format!("piece {piece} went away with the disk"),
+                },
+            }),
         }
     }
 
