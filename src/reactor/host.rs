@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -30,6 +31,8 @@ pub(super) struct Host {
     pub(super) retired: bool,
     /// Whether the session was told to stop.
     pub(super) stopping: bool,
+    /// When the store was last told what was moved.
+    totals_noted: Instant,
     ops: Vec<DiskOp>,
     refused: VecDeque<(ConnId, ConnectError)>,
     /// By the slot of the connection's name.
@@ -49,6 +52,7 @@ impl Host {
             has_job: false,
             retired: false,
             stopping: false,
+            totals_noted: Instant::default(),
             ops: Vec::new(),
             refused: VecDeque::new(),
             sockets: Vec::new(),
@@ -107,6 +111,9 @@ impl Host {
 
     /// What the store has to do by the clock, if it is due.
     pub(super) fn handle_store_timeout(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) {
+        if now - self.totals_noted >= TOTALS_EVERY {
+            self.note_totals(now);
+        }
         if self.store.poll_timeout().is_some_and(|due| due <= now) {
             self.note_totals(now);
             self.store.handle_timeout(now);
@@ -131,6 +138,7 @@ impl Host {
     }
 
     fn note_totals(&mut self, now: Instant) {
+        self.totals_noted = now;
         for it in self.session.snapshot(now).torrents {
             let (down, up) = (it.downloaded, it.uploaded);
             self.store.handle_totals(it.torrent, down, up);
@@ -209,6 +217,9 @@ impl Host {
         }
     }
 }
+
+/// How often the store is told what was moved, if it has nothing else to do.
+const TOTALS_EVERY: Duration = Duration::from_secs(60);
 
 /// A UDP socket, opened when it is first needed.
 #[derive(Clone, Copy)]

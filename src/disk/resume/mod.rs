@@ -30,23 +30,22 @@ pub mod files;
 pub mod journal;
 #[cfg(test)]
 mod mem;
+mod open;
 pub mod os;
-#[cfg(test)]
-mod tests;
+mod trust;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::files::Locking;
-use self::journal::{Epoch, Expected, Fault, FileState, Kind};
+use self::journal::{Epoch, Expected, Kind};
+use self::open::{Found, find};
+use self::trust::{BEAT_SLACK, CUT_SLACK};
 use crate::base::bitfield::Bitfield;
-use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
-use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
-use crate::disk::files::{FileId, Files, Place, Stamp};
+use crate::disk::files::{FileId, Files, Place};
 use crate::disk::store::DiskWarning;
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
@@ -191,80 +190,12 @@ impl Resume {
 
     // ------------------------------------------------------------------------------- what happened
 
-    /// The files were looked at: says which pieces need not be hashed, and forgets the others. With `recheck`
-    /// that is all of them.
-    pub(super) fn handle_survey<F: Files, S: StateFiles>(
-        &mut self,
-        world: &mut World<'_, F, S>,
-        recheck: bool,
-    ) -> Bitfield {
-        let mut changed = Vec::new();
-        let mut sound = vec![true; self.meta.files.len()];
-        for (index, entry) in (0..).zip(&self.meta.files) {
-            if entry.kind != FileKind::Regular || entry.length == 0 {
-                continue;
-            }
-            let found = world.files.stamp(self.file(index));
-            let state = &mut self.journal.files[index as usize];
-            let is_sound = !recheck && state.is_sound(found, self.same_epoch, self.journal.beat);
-            sound[index as usize] = is_sound;
-            if is_sound {
-                continue;
-            }
-            if *state != FileState::default() && !recheck {
-                changed.push(index);
-            }
-            *state = FileState {
-                stamp: found,
-                dirty_since: None,
-            };
-            // Whatever is found in it by the check is found in the file as it is now.
-            journal::put_clean(
-                &mut self.records,
-                found.map(|stamp| (index, stamp)).into_iter(),
-            );
-        }
-        let lengths: Vec<u64> = (0..self.meta.files.len() as u32)
-            .map(|index| world.files.stamp(self.file(index)).map_or(0, |s| s.size))
-            .collect();
-        let mut bad = Vec::new();
-        for piece in self.journal.written.iter() {
-            let geometry = self.meta.geometry;
-            let (at, len) = (self.offset(piece), u64::from(geometry.piece_len(piece)));
-            let mut spans = self.meta.table.spans(at, len);
-            let good = spans.all(|span| {
-                let file = span.file as usize;
-                self.meta.files[file].kind != FileKind::Regular
-                    || sound[file] && span.offset + span.len <= lengths[file]
-            });
-            if !good {
-                bad.push(piece);
-            }
-        }
-        if !bad.is_empty() && !recheck {
-            world.warn("disk.changed", self.changed(&changed, bad.len()));
-        }
-        bad.into_iter().for_each(|piece| self.lose(piece));
-        self.journal.written.clone()
-    }
-
     /// A piece was verified, or found good by a check.
     pub(super) fn handle_good(&mut self, piece: Piece) {
         if self.journal.written.insert(piece) {
             self.fresh.push(piece);
             self.unsynced += u64::from(self.meta.geometry.piece_len(piece));
         }
-    }
-
-    /// A piece that seemed sure was not what it should be: nothing is sure.
-    pub(super) fn handle_bad_sample<F: Files, S: StateFiles>(
-        &mut self,
-        world: &mut World<'_, F, S>,
-        piece: Piece,
-    ) {
-        let message = format!("piece {piece} is not what it was; everything is hashed again");
-        world.warn("disk.changed", message);
-        self.handle_survey(world, true);
     }
 
     /// A range that was verified is not there: neither is any other piece of its files sure.
@@ -390,6 +321,10 @@ impl Resume {
     /// was written is durable and all files are clean.
     pub(super) fn flush<F: Files, S: StateFiles>(&mut self, world: &mut World<'_, F, S>) -> bool {
         if !std::mem::replace(&mut self.flushing, true) {
+            // First of all what takes no time, should there be none for the rest.
+            if let Err(error) = self.append(world, false) {
+                self.complain(world, &error);
+            }
             self.begin_round(true);
         }
         self.sync_one(world);
@@ -430,31 +365,6 @@ impl Resume {
     /// Payload moved in all runs.
     pub(super) fn totals(&self) -> Totals {
         self.journal.totals
-    }
-
-    /// A few of the pieces that need not be hashed, by chance, few enough not to be felt.
-    pub(super) fn samples<S: StateFiles>(&self, state: &mut S) -> Vec<Piece> {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&state.wall().to_le_bytes());
-        let mut rng = Rng::new(seed);
-        let written = &self.journal.written;
-        let mut samples = Vec::new();
-        let mut left = SAMPLE_BYTES;
-        if written.is_empty() {
-            return samples;
-        }
-        for _ in 0..SAMPLES {
-            let number = rng.below(written.count() as usize);
-            let Some(piece) = written.iter().nth(number) else {
-                break;
-            };
-            let Some(rest) = left.checked_sub(self.meta.geometry.piece_len(piece)) else {
-                break;
-            };
-            left = rest;
-            samples.push(piece);
-        }
-        samples
     }
 
     fn is_behind(&self) -> bool {
@@ -516,21 +426,6 @@ impl Resume {
         let end = if length == 0 { start } else { start + length };
         let range = (start / size) as u32..end.div_ceil(size) as u32;
         range.map(Piece).filter(move |_| length > 0)
-    }
-
-    fn changed(&self, files: &[u32], pieces: usize) -> String {
-        let name = files.first().map_or(String::new(), |file| {
-            let path = &self.meta.files[*file as usize].path;
-            let others = match files.len() - 1 {
-                0 => String::new(),
-                others => format!(" and {others} other files"),
-            };
-            format!(
-                "{}{others} changed since the last run: ",
-                escape(path.as_bytes(), 200)
-            )
-        });
-        format!("{name}{pieces} pieces are hashed again")
     }
 
     // ---------------------------------------------------------------------------------------- syncs
@@ -685,109 +580,9 @@ impl Resume {
     }
 }
 
-impl FileState {
-    /// Whether a file that looks like `found` holds what was noted of it.
-    fn is_sound(&self, found: Option<Stamp>, same_epoch: bool, beat: i64) -> bool {
-        let Some(found) = found else {
-            return false;
-        };
-        if self.stamp == Some(found) {
-            return true;
-        }
-        let Some(since) = self.dirty_since else {
-            return false;
-        };
-        let (first, slack) = match same_epoch {
-            true => (since.saturating_sub(COARSE), BEAT_SLACK),
-            false => (i64::MIN, CUT_SLACK),
-        };
-        (first..=beat.saturating_add(slack)).contains(&found.modified)
-    }
-}
-
 impl<F, S> World<'_, F, S> {
     fn warn(&mut self, kind: &'static str, message: String) {
         self.warnings.push_back(DiskWarning { kind, message });
-    }
-}
-
-/// Where a torrent's state was found.
-enum Found {
-    Here {
-        dir: PathBuf,
-        journal: Journal,
-        len: u64,
-    },
-    /// This directory is another place's.
-    Elsewhere,
-}
-
-/// Locks `dir` and reads its journal, or sets it aside.
-fn find<F, S: StateFiles>(
-    world: &mut World<'_, F, S>,
-    dir: PathBuf,
-    expected: &Expected,
-    second: bool,
-) -> Result<Found, DiskError> {
-    match world.state.lock(&dir, expected.place)? {
-        Locking::Ours => {}
-        Locking::Held {
-            place: Some(place), ..
-        } if place != expected.place && !second => return Ok(Found::Elsewhere),
-        Locking::Held { pid, .. } => return Err(locked(pid)),
-    }
-    let path = dir.join(JOURNAL);
-    // What a crash has left half made.
-    let _ = world.state.remove(&dir.join(NEW));
-    let longest = expected.longest();
-    let (why, aside) = match world.state.read(&path, longest) {
-        Ok(None) => {
-            let journal = Journal::new(expected);
-            let len = 0;
-            return Ok(Found::Here { dir, journal, len });
-        }
-        Ok(Some(bytes)) if bytes.len() > longest => (String::from("it is too long"), BAD),
-        Ok(Some(bytes)) => match Journal::parse(&bytes, expected) {
-            Err(Fault::OtherPlace) if !second => {
-                world.state.unlock(&dir);
-                return Ok(Found::Elsewhere);
-            }
-            Err(Fault::Newer(version)) => (format!("it is of version {version}"), OLD),
-            Err(Fault::OtherTorrent) => (String::from("it is about another torrent"), BAD),
-            Err(Fault::Damaged | Fault::OtherPlace) => (String::from("it is damaged"), BAD),
-            Ok(journal) => {
-                let boot = world.state.boot().unwrap_or_default();
-                // Only a power cut tears the end off; else someone has been at it.
-                let torn_by_cut = journal.epoch.boot != boot && journal.epoch.boot != [0; 16];
-                if journal.whole == bytes.len() || torn_by_cut {
-                    let len = bytes.len() as u64;
-                    return Ok(Found::Here { dir, journal, len });
-                }
-                (String::from("it is damaged"), BAD)
-            }
-        },
-        Err(error) => (error.message, BAD),
-    };
-    let message = format!(
-        "cannot use {}: {why}; it is set aside, and what is there is hashed",
-        escape(path.as_os_str().as_encoded_bytes(), 400)
-    );
-    world.warn("state.bad", message);
-    // If that fails, the next rewrite replaces it.
-    let _ = world.state.rename(&path, &dir.join(aside));
-    let journal = Journal::new(expected);
-    let len = 0;
-    Ok(Found::Here { dir, journal, len })
-}
-
-fn locked(pid: Option<u32>) -> DiskError {
-    let who = match pid {
-        Some(pid) => format!("process {pid}"),
-        None => String::from("another process"),
-    };
-    DiskError {
-        kind: DiskErrorKind::Locked,
-        message: format!("{who} has this torrent in this directory already"),
     }
 }
 
@@ -800,8 +595,6 @@ fn fingerprint(root: &Path) -> u64 {
 
 const JOURNAL: &str = "journal";
 const NEW: &str = "journal.new";
-const BAD: &str = "journal.bad";
-const OLD: &str = "journal.bak";
 
 /// How soon a verified piece is noted.
 const APPEND_EVERY: Duration = Duration::from_secs(1);
@@ -815,14 +608,6 @@ const SYNC_EVERY: Duration = Duration::from_secs(30);
 const SYNC_BYTES: u64 = 64 << 20;
 /// Growth below which a journal is not written anew.
 const COMPACT_LEAST: u64 = 64 << 10;
-/// How long after the last note of it a write may have come, in nanoseconds: a second, and a disk that is slow.
-const BEAT_SLACK: i64 = 30_000_000_000;
-/// The same after a power cut, which may take the last notes with it: the kernel keeps them to itself for half a
-/// minute.
-const CUT_SLACK: i64 = 120_000_000_000;
-/// How coarse the times of the coarsest file system are (FAT), in nanoseconds.
-const COARSE: i64 = 2_000_000_000;
-/// Pieces hashed at each start.
-const SAMPLES: usize = 3;
-/// Bytes of all of them: some hundredths of a second on a small machine.
-const SAMPLE_BYTES: u32 = 8 << 20;
+
+#[cfg(test)]
+mod tests;

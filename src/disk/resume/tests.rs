@@ -1,8 +1,10 @@
 //! What is remembered after kills, power cuts, edits and damage.
 
 use super::mem::MemState;
+use super::trust::SAMPLES;
 use super::*;
 use crate::base::limits;
+use crate::base::rng::Rng;
 use crate::disk::mem::{MemFiles, content, meta, torrent};
 use crate::disk::{Budget, Disk, Store};
 use crate::engine::io::{BlockData, DiskDone, DiskOp};
@@ -319,6 +321,20 @@ fn a_stop_in_good_order_leaves_everything_durable() {
     scene.revive(None);
     let (good, read) = scene.start();
     assert_eq!(good, [0, 1, 2, 3, 4, 5, 6, 7, 20]);
+    assert!(read <= SAMPLED, "{read}");
+}
+
+#[test]
+fn a_stop_that_has_time_for_one_file_only_has_noted_every_piece() {
+    let mut scene = Scene::new(&[("a", 20 * BLOCKS), ("b", 20 * BLOCKS)]);
+    scene.start();
+    scene.write(0..6);
+    scene.write(20..22);
+    assert!(scene.disk.flush(torrent(0)));
+    assert_eq!(scene.disk.files().syncs, [0]);
+    scene.revive(None);
+    let (good, read) = scene.start();
+    assert_eq!(good, [0, 1, 2, 3, 4, 5, 20, 21]);
     assert!(read <= SAMPLED, "{read}");
 }
 
@@ -731,7 +747,7 @@ fn a_journal_is_short_and_is_written_anew_when_it_has_doubled() {
     scene.start();
     let mut most = 0;
     for piece in 0..290 {
-        for _ in 0..20 {
+        for _ in 0..5 {
             scene.write([piece]);
             scene.forget(piece);
             scene.write([piece]);
@@ -849,14 +865,14 @@ fn troubled_life(seed: u64, cut: usize) -> usize {
 #[test]
 fn whatever_operation_the_power_fails_at_no_wrong_piece_is_believed() {
     let mut rounds = 0;
-    for seed in 0..6 {
+    for seed in 0..3 {
         let all = troubled_life(seed, usize::MAX);
         for cut in 0..all {
             troubled_life(seed, cut);
             rounds += 1;
         }
     }
-    assert!(rounds > 500, "{rounds}");
+    assert!(rounds > 250, "{rounds}");
 }
 
 mod real;
