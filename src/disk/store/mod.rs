@@ -47,7 +47,7 @@ pub trait Store {
     fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool;
 
     /// Reads a range within a verified piece, neighbouring blocks as one if wished; `out` is as long as
-    /// `block`. [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if part of it is gone.
+    /// `block`. [`DiskErrorKind::Changed`] if part of it is gone.
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError>;
 
     /// For a torrent that is complete: makes its empty files, and cuts longer ones if that was allowed.
