@@ -192,14 +192,10 @@ impl Watch {
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
                 let block = Block { piece, begin, len };
-                if !self.in_flight.remove(&block) {
-                    self.was_cancelled(block);
-                }
+                let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
-                if !self.was_cancelled(block) {
-                    self.in_flight.remove(&block);
-                }
+                let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();

@@ -13,6 +13,7 @@ use minitorrent::engine::Session;
 use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply, Settings};
 use minitorrent::engine::io::{
     BlockData, ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, Segment, Segments,
+    TorrentId,
 };
 use sha1::{Digest as _, Sha1};
 
@@ -55,6 +56,9 @@ struct Node {
     banned: Vec<SocketAddr>,
     /// Timeouts handed in at one moment.
     timeouts: (Instant, u32),
+    /// Timeouts handed in since everybody was through.
+    wakes: u32,
+    torrent: Option<TorrentId>,
 }
 
 /// One end of a connection.
@@ -106,6 +110,8 @@ enum Ev {
     Free { node: usize },
     Speak { sock: usize, bytes: Vec<u8> },
     Dial { script: usize, to: SocketAddr },
+    Start { node: usize },
+    Pause { node: usize, paused: bool },
 }
 
 enum Todo {
@@ -161,11 +167,13 @@ impl World {
             assert!(self.now < bound, "not all are through: {}", self.standing());
             self.step();
         }
-        let linger = self.now + Duration::from_secs(30);
-        while self.next().is_some_and(|at| at < linger) {
-            self.step();
+        self.run_on(20);
+        self.nodes.iter_mut().for_each(|node| node.wakes = 0);
+        self.run_on(20);
+        for node in &self.nodes {
+            // A choker's round each ten seconds, a sweep each five, and what comes with a late visitor.
+            assert!(node.wakes < 20, "woken {} times in 20 s", node.wakes);
         }
-        self.now = self.now.max(linger);
         self.judge_end();
         for at in 0..self.nodes.len() {
             let now = self.now;
@@ -186,6 +194,14 @@ impl World {
         }
     }
 
+    fn run_on(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.next().is_some_and(|at| at < end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
     /// One number for everything that has happened.
     pub(crate) fn fingerprint(&self) -> [u8; 20] {
         self.trace.clone().finalize().into()
@@ -194,7 +210,9 @@ impl World {
     fn standing(&self) -> String {
         let node = |node: &Node| {
             let snapshot = node.session.snapshot(self.now);
-            let torrent = &snapshot.torrents[0];
+            let Some(torrent) = snapshot.torrents.first() else {
+                return "\n  not begun".into();
+            };
             let peers = snapshot.peers.iter().map(|p| {
                 let (u, f) = (u8::from(p.unchoked_us), p.in_flight);
                 format!("{} has {} unchoked {u} asked {f}", p.address, p.pieces_have)
@@ -250,21 +268,18 @@ impl World {
         let mut settings = Settings::new(PeerId(id));
         settings.port = 6881;
         settings.max_peers = plan.max_peers;
-        let mut session = Session::new(self.now, settings, self.rng.bytes());
-        let mut disk = Disk::new(files);
-        let add = AddTorrent {
-            metainfo: Arc::clone(&self.plan.meta),
-            aim: Aim::Download,
-            peers: plan.knows.clone(),
-        };
-        let reply = session.handle_command(self.now, Command::Add(add));
-        let Ok(Reply::Added(torrent)) = reply else {
-            panic!("the torrent was not taken: {reply:?}");
-        };
-        disk.add(torrent, Arc::clone(&self.plan.meta), Place::new("/nowhere"))
-            .expect("memory takes everything");
-        if let Some((_, until)) = plan.faults.full {
+        let session = Session::new(self.now, settings, self.rng.bytes());
+        let disk = Disk::new(files);
+        let (starts, pause, full) = (plan.starts, plan.pause, plan.faults.full);
+        self.schedule(starts, Ev::Start { node: at });
+        if let Some((_, until)) = full {
             self.schedule(until * 1_000_000, Ev::Free { node: at });
+        }
+        if let Some((from, to)) = pause {
+            for (second, paused) in [(from, true), (to, false)] {
+                let wait = starts + second * 1_000_000 + 1;
+                self.schedule(wait, Ev::Pause { node: at, paused });
+            }
         }
         self.nodes.push(Node {
             session,
@@ -280,8 +295,46 @@ impl World {
             failed: 0,
             banned: Vec::new(),
             timeouts: (self.now, 0),
+            wakes: 0,
+            torrent: None,
         });
+    }
+
+    /// A node takes up the torrent.
+    fn start(&mut self, at: usize) {
+        let meta = &self.plan.meta;
+        let add = AddTorrent {
+            metainfo: Arc::clone(meta),
+            aim: Aim::Download,
+            peers: self.plan.nodes[at].knows.clone(),
+        };
+        let node = &mut self.nodes[at];
+        let reply = node.session.handle_command(self.now, Command::Add(add));
+        let Ok(Reply::Added(torrent)) = reply else {
+            panic!("the torrent was not taken: {reply:?}");
+        };
+        node.torrent = Some(torrent);
+        node.disk
+            .add(torrent, Arc::clone(meta), Place::new("/nowhere"))
+            .expect("memory takes everything");
         self.drain(at, &[]);
+    }
+
+    fn pause(&mut self, at: usize, paused: bool) {
+        let node = &mut self.nodes[at];
+        if let Some(torrent) = node.torrent
+            && !node.stopped
+        {
+            let command = match paused {
+                true => Command::Pause(torrent),
+                false => Command::Resume(torrent),
+            };
+            let reply = node.session.handle_command(self.now, command);
+            assert_eq!(reply, Ok(Reply::Done));
+            self.note(|| format!("{at} paused: {paused}"));
+            self.drain(at, &[]);
+            assert!(!paused || self.nodes[at].peers == 0, "paused, with peers");
+        }
     }
 
     fn schedule(&mut self, micros: u64, event: Ev) {
@@ -319,6 +372,7 @@ impl World {
                 let same = node.timeouts.0 == now;
                 node.timeouts = (now, if same { node.timeouts.1 + 1 } else { 1 });
                 assert!(node.timeouts.1 < 50, "node {node_at} spins");
+                node.wakes += 1;
                 node.session.handle(now, Input::Timeout);
                 let next = node.session.poll_timeout();
                 assert!(
@@ -397,6 +451,8 @@ impl World {
                 let delay = self.socks[sock].delay;
                 self.schedule_at(self.now + delay, Ev::Syn { sock, to });
             }
+            Ev::Start { node } => self.start(node),
+            Ev::Pause { node, paused } => self.pause(node, paused),
         }
     }
 

@@ -14,7 +14,6 @@ use crate::engine::peer::outbox::Outbox;
 use crate::engine::peer::{Direction, Peer};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
-use crate::net::http_serve::HttpServe;
 use crate::wire::extension;
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
@@ -412,7 +411,7 @@ impl Session {
             return;
         };
         let front = std::mem::take(&mut greeting.received);
-        conn.kind = Kind::Served(Box::new(HttpServe::new()));
+        conn.kind = Kind::Served(Box::default());
         self.handle_served_bytes(now, id, &front);
         self.handle_served_bytes(now, id, rest);
     }
