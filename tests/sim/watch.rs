@@ -192,13 +192,10 @@ impl Watch {
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
                 let block = Block { piece, begin, len };
-                if !self.in_flight.remove(&block) {
-                    self.was_cancelled(block);
-                }
+                let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
-                let answered = !self.was_cancelled(block) && self.in_flight.remove(&block);
-                log::trace!("a reject of {block:?} ends a request: {answered}");
+                let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
