@@ -140,7 +140,7 @@ impl Dht {
         }
     }
 
-    /// Gives up queries that have waited too long, and lets lookups go on past slow ones.
+    /// Gives up queries that have waited too long; sends slow ones once more, and lets lookups go on past them.
     pub(super) fn expire(&mut self, now: Instant) {
         let is_over = |pending: &Pending| pending.deadline() <= now;
         let over = self.pending.iter().filter(|(_, pending)| is_over(pending));
@@ -151,17 +151,25 @@ impl Dht {
             let Some(pending) = self.pending.get_mut(&transaction) else {
                 continue;
             };
-            pending.is_slow = true;
-            let (to, errand) = (pending.to, pending.errand);
+            let again = pending.again.take();
             if pending.deadline() <= now {
                 let pending = self.pending.remove(&transaction);
                 pending
                     .into_iter()
                     .for_each(|pending| self.fail(&pending, true));
-            } else if let Errand::Lookup(lookup) = errand
+                continue;
+            }
+            let to = pending.to;
+            if let Errand::Lookup(lookup) = pending.errand
                 && let Some(lookup) = self.lookups.get_mut(&lookup)
             {
                 lookup.handle_slow(to);
+            }
+            // Where one in five datagrams is lost, one in three exchanges is.
+            if let Some(bytes) = again
+                && self.gate.spend_on_query(now, bytes.len())
+            {
+                self.send(to, bytes);
             }
         }
     }
@@ -212,7 +220,7 @@ impl Dht {
             id,
             errand,
             sent: now,
-            is_slow: false,
+            again: Some(bytes.clone()),
         };
         self.pending.insert(transaction, pending);
         self.send(to, bytes);
@@ -388,17 +396,15 @@ pub(super) struct Pending {
     id: Option<NodeId>,
     errand: Errand,
     sent: Instant,
-    /// Whether its lookup has gone on without it.
-    is_slow: bool,
+    /// What to send once more when it is slow.
+    again: Option<Vec<u8>>,
 }
 
 impl Pending {
     /// When something is to be done about it.
     pub(super) fn deadline(&self) -> Instant {
-        match self.errand {
-            Errand::Lookup(_) if !self.is_slow => self.sent + SLOW,
-            Errand::Lookup(_) | Errand::Check | Errand::Announce => self.sent + TIMEOUT,
-        }
+        let wait = if self.again.is_some() { SLOW } else { TIMEOUT };
+        self.sent + wait
     }
 }
 
@@ -424,7 +430,7 @@ enum Errand {
 
 /// Our program, as other nodes see it.
 pub(super) const VERSION: &[u8] = b"MI\x00\x01";
-/// After this long, another node is asked beside a silent one.
+/// After this long, a silent node is asked again, and another beside it.
 const SLOW: Duration = Duration::from_secs(2);
 /// After this long, a query is not answered any more.
 const TIMEOUT: Duration = Duration::from_secs(8);
