@@ -8,10 +8,11 @@ use super::{Action, Config, Dht, Router};
 use crate::base::ids::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
-use crate::wire::krpc::{Ask, Body, Message, NodeId, Query, Response, Want, push_node};
+use crate::wire::krpc::{Ask, Body, Message, Node, NodeId, Query, Response, Want, push_node};
 
 const TORRENT: InfoHash = InfoHash([0xa5; 20]);
 const PORT: u16 = 7000;
+const LIARS: usize = 10_000;
 
 struct World {
     now: Instant,
@@ -23,7 +24,6 @@ struct World {
     hosts: Vec<Host>,
     places: BTreeMap<SocketAddr, usize>,
     liars: BTreeSet<SocketAddr>,
-    lies: Vec<u8>,
     trace: u64,
 }
 
@@ -48,7 +48,6 @@ impl World {
             hosts: Vec::new(),
             places: BTreeMap::new(),
             liars: BTreeSet::new(),
-            lies: Vec::new(),
             trace: 0,
         };
         (0..count).for_each(|n| world.add(n, v6, Some(address(0, v6))));
@@ -139,19 +138,10 @@ impl World {
 
     /// Ten thousand nodes of one network whose ids surround the torrent, and who make themselves known.
     fn poison(&mut self) {
-        for n in 0..10_000u16 {
-            let [a, b] = n.to_be_bytes();
-            let liar = SocketAddr::from(([66, 66, 66, b], 2000 + u16::from(a)));
+        for n in 0..LIARS as u16 {
+            let liar = node(n).address;
             self.liars.insert(liar);
-            if n % 500 == 0 {
-                let id = liar_id(liar);
-                push_node(
-                    &mut self.lies,
-                    crate::wire::krpc::Node { id, address: liar },
-                );
-            }
         }
-        self.lies.truncate(8 * 26);
         for (n, liar) in self.liars.clone().into_iter().enumerate() {
             let id = liar_id(liar);
             let ask = Ask::FindNode {
@@ -180,8 +170,13 @@ impl World {
             return;
         };
         if let Body::Query(_) = query.body {
+            let mut nodes = Vec::new();
+            for _ in 0..8 {
+                let n = self.rng.below(LIARS);
+                push_node(&mut nodes, node(n as u16));
+            }
             let response = Response {
-                nodes: Some(&self.lies),
+                nodes: Some(&nodes),
                 token: Some(b"lie"),
                 ..Response::new(liar_id(liar))
             };
@@ -211,6 +206,13 @@ impl World {
             assert!(host.done >= 1);
         }
     }
+}
+
+fn node(liar: u16) -> Node {
+    let [a, b] = liar.to_be_bytes();
+    let address = ([66, 66, 66, b], 2000 + u16::from(a)).into();
+    let id = liar_id(address);
+    Node { id, address }
 }
 
 fn liar_id(liar: SocketAddr) -> NodeId {
