@@ -60,13 +60,14 @@ impl Lsd {
     }
 
     /// Takes a datagram. Whether it was an announce, ours or not. A host is named once in 60 s, whatever it
-    /// shouts; hosts that are not in the neighbourhood are not named.
+    /// shouts. Public IPv4 hosts are not named; over IPv6 neighbours have public addresses, too.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let Some(announce) = Announce::decode(bytes) else {
             return false;
         };
         let host = from.ip().to_canonical();
-        if announce.cookie == self.cookie || !is_local(host) || self.is_resting(now, host) {
+        let is_near = host.is_ipv6() || is_local(host);
+        if announce.cookie == self.cookie || !is_near || self.is_resting(now, host) {
             return true;
         }
         let mut wanted = announce.torrents.iter();
@@ -91,7 +92,12 @@ impl Lsd {
             self.heard.insert((host, info_hash), now);
         }
         self.hosts.insert(host, now);
-        let peer = SocketAddr::new(host, announce.port);
+        let mut peer = from;
+        // A link-local address is nothing without its interface, so it stays as it came.
+        if host.is_ipv4() {
+            peer.set_ip(host);
+        }
+        peer.set_port(announce.port);
         self.actions.push_back(Action::Peer { info_hash, peer });
         true
     }
@@ -177,6 +183,8 @@ const HOSTS_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+
     use super::*;
 
     const A: InfoHash = InfoHash([1; 20]);
@@ -282,6 +290,19 @@ mod tests {
         let long = [b"BT-SEARCH * HTTP/1.1\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
         assert!(!lsd.handle_datagram(at(0), ([10, 0, 0, 1], 1).into(), &long));
         assert_eq!(heard(&mut lsd, 0, 1, &shout(7, &[B, A])), peer(1, A));
+    }
+
+    #[test]
+    fn a_link_local_neighbour_keeps_its_interface_and_a_mapped_address_is_unmapped() {
+        let mut lsd = lsd(&[A]);
+        let bytes = shout(7, &[A]);
+        let near = |port| SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), port, 0, 3);
+        assert!(lsd.handle_datagram(at(0), near(6771).into(), &bytes));
+        let (info_hash, peer) = (A, near(7).into());
+        assert_eq!(lsd.poll_action(), Some(Action::Peer { info_hash, peer }));
+        let mapped = Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped();
+        assert!(lsd.handle_datagram(at(0), (mapped, 6771).into(), &bytes));
+        assert_eq!(lsd.poll_action(), self::peer(1, A));
     }
 
     #[test]

@@ -332,6 +332,26 @@ fn a_restarted_node_needs_no_router() {
 }
 
 #[test]
+fn after_hours_without_a_line_the_network_comes_together_again() {
+    let mut world = World::new(1, 30, false);
+    world.run_for(120);
+    world.loss_percent = 100;
+    world.run_for(4 * 3600);
+    let nodes = world
+        .hosts
+        .iter()
+        .map(|host| host.dht.snapshot(world.now).nodes[0]);
+    assert_eq!(nodes.max(), Some(0));
+    world.hosts.iter_mut().for_each(|host| host.wakes = 0);
+    world.run_for(3600);
+    let most = world.hosts.iter().map(|host| host.wakes).max();
+    assert!(most < Some(500), "{most:?}");
+    world.loss_percent = 5;
+    world.run_for(20 * 60);
+    world.everyone_finds_what_one_announces();
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let trace = |seed| {
         let mut world = World::new(seed, 20, false);

@@ -1,7 +1,7 @@
 //! What others trust us with: peers they announced, the tokens that let them, and counts of them (BEP 33).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
@@ -13,10 +13,11 @@ use crate::base::time::Instant;
 use crate::wire::krpc::{Bloom, NodeId};
 use crate::wire::tracker_http::url::is_local;
 
-/// Announced peers: at most [`TORRENTS_MAX`] torrents with [`PEERS_MAX`] each, for [`PEER_LIFE`].
+/// Announced peers: at most [`TORRENTS_MAX`] torrents with [`PEERS_MAX`] each, for [`PEER_LIFE`]; 1.3 MB.
 #[derive(Default)]
 pub(super) struct Store {
-    torrents: BTreeMap<InfoHash, BTreeMap<SocketAddr, Announced>>,
+    /// The peers of each torrent, in the order in which they were announced.
+    torrents: BTreeMap<InfoHash, Vec<Announced>>,
 }
 
 impl Store {
@@ -34,17 +35,25 @@ impl Store {
             return;
         }
         let peers = self.torrents.entry(torrent).or_default();
-        peers.remove(&peer);
-        let is_crowd =
-            |other: &SocketAddr| !is_local(peer.ip()) && place(other.ip()) == place(peer.ip());
-        if peers.keys().filter(|other| is_crowd(other)).count() >= PEERS_PER_PLACE {
-            let oldest = oldest(peers.iter().filter(|(other, _)| is_crowd(other)));
-            oldest.and_then(|oldest| peers.remove(&oldest));
-        } else if peers.len() >= PEERS_MAX {
-            let oldest = oldest(peers.iter());
-            oldest.and_then(|oldest| peers.remove(&oldest));
+        peers.retain(|other| other.address() != peer);
+        let is_crowd = |other: &Announced| {
+            let other = other.address();
+            !is_local(peer.ip())
+                && other.is_ipv6() == peer.is_ipv6()
+                && place(other.ip()) == place(peer.ip())
+        };
+        let crowd = peers.iter().filter(|other| is_crowd(other)).count();
+        let loser = if crowd >= PEERS_PER_PLACE {
+            peers.iter().position(is_crowd)
+        } else {
+            (peers.len() >= PEERS_MAX).then_some(0)
+        };
+        loser.map(|loser| peers.remove(loser));
+        if peers.len() == peers.capacity() {
+            // Most torrents have a few peers: doubling would waste half.
+            peers.reserve_exact(4);
         }
-        peers.insert(peer, Announced { at: now, is_seed });
+        peers.push(Announced::new(now, peer, is_seed));
     }
 
     /// The peers of a torrent in one family, in random order.
@@ -55,7 +64,7 @@ impl Store {
         v6: bool,
         rng: &mut Rng,
     ) -> Vec<SocketAddr> {
-        let peers = self.alive(now, torrent).map(|(peer, _)| peer);
+        let peers = self.alive(now, torrent).map(|peer| peer.address());
         let mut peers: Vec<_> = peers.filter(|peer| peer.is_ipv6() == v6).collect();
         rng.shuffle(&mut peers);
         peers
@@ -64,8 +73,8 @@ impl Store {
     /// The sets of seeds and of others (BEP 33); `None` if there is neither.
     pub(super) fn counts(&self, now: Instant, torrent: InfoHash) -> Option<Box<[Bloom; 2]>> {
         let mut counts = Box::new([[0; 256]; 2]);
-        for (peer, announced) in self.alive(now, torrent) {
-            insert(&mut counts[usize::from(!announced.is_seed)], peer.ip());
+        for peer in self.alive(now, torrent) {
+            insert(&mut counts[usize::from(!peer.is_seed)], peer.address().ip());
         }
         self.alive(now, torrent).next().map(|_| counts)
     }
@@ -73,25 +82,20 @@ impl Store {
     /// Drops what is over its time.
     pub(super) fn prune(&mut self, now: Instant) {
         self.torrents.retain(|_, peers| {
-            peers.retain(|_, announced| announced.is_alive(now));
+            peers.retain(|peer| peer.is_alive(now));
             !peers.is_empty()
         });
     }
 
     /// How many torrents and peers there are.
     pub(super) fn len(&self) -> (usize, usize) {
-        let peers = self.torrents.values().map(BTreeMap::len).sum();
+        let peers = self.torrents.values().map(Vec::len).sum();
         (self.torrents.len(), peers)
     }
 
-    fn alive(
-        &self,
-        now: Instant,
-        torrent: InfoHash,
-    ) -> impl Iterator<Item = (SocketAddr, Announced)> {
+    fn alive(&self, now: Instant, torrent: InfoHash) -> impl Iterator<Item = &Announced> {
         let peers = self.torrents.get(&torrent).into_iter().flatten();
-        let peers = peers.map(|(peer, announced)| (*peer, *announced));
-        peers.filter(move |(_, announced)| announced.is_alive(now))
+        peers.filter(move |peer| peer.is_alive(now))
     }
 
     fn make_room(&mut self, now: Instant, own: NodeId, torrent: InfoHash) -> bool {
@@ -103,12 +107,8 @@ impl Store {
             return true;
         }
         let distance = |torrent: InfoHash| own.distance(NodeId(torrent.0));
-        let farthest = self
-            .torrents
-            .keys()
-            .copied()
-            .max_by_key(|&torrent| distance(torrent));
-        match farthest {
+        let torrents = self.torrents.keys().copied();
+        match torrents.max_by_key(|&torrent| distance(torrent)) {
             Some(farthest) if distance(torrent) < distance(farthest) => {
                 self.torrents.remove(&farthest);
                 true
@@ -118,16 +118,40 @@ impl Store {
     }
 }
 
-#[derive(Clone, Copy)]
+/// A peer in 24 bytes: there may be 50,000.
 struct Announced {
-    at: Instant,
+    ip: [u8; 16],
+    port: u16,
     is_seed: bool,
+    /// Seconds since the start.
+    at: u32,
 }
 
 impl Announced {
-    fn is_alive(&self, now: Instant) -> bool {
-        now.since(self.at) < PEER_LIFE
+    fn new(now: Instant, peer: SocketAddr, is_seed: bool) -> Self {
+        let ip = match peer.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self {
+            ip: ip.octets(),
+            port: peer.port(),
+            is_seed,
+            at: seconds(now),
+        }
     }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(Ipv6Addr::from(self.ip).to_canonical(), self.port)
+    }
+
+    fn is_alive(&self, now: Instant) -> bool {
+        seconds(now).saturating_sub(self.at) < PEER_LIFE
+    }
+}
+
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(now.as_micros() / 1_000_000).unwrap_or(u32::MAX)
 }
 
 /// Tokens: proof that an announcer receives what is sent to its address (BEP 5). The secret changes every
@@ -198,11 +222,6 @@ fn token(secret: &[u8; 16], ip: IpAddr, torrent: InfoHash) -> [u8; 8] {
     std::array::from_fn(|at| hash[at])
 }
 
-fn oldest<'a>(peers: impl Iterator<Item = (&'a SocketAddr, &'a Announced)>) -> Option<SocketAddr> {
-    let oldest = peers.min_by_key(|(_, announced)| announced.at);
-    oldest.map(|(peer, _)| *peer)
-}
-
 /// Adds an address to a set (BEP 33).
 fn insert(bloom: &mut Bloom, ip: IpAddr) {
     let hash: [u8; 20] = match ip {
@@ -238,8 +257,8 @@ pub(super) const TORRENTS_MAX: usize = 500;
 pub(super) const PEERS_MAX: usize = 100;
 /// Ports of one public address that are kept of a torrent.
 const PEERS_PER_PLACE: usize = 4;
-/// How long an announce is good: clients announce every 15 minutes.
-const PEER_LIFE: Duration = Duration::from_secs(30 * 60);
+/// Seconds for which an announce is good: clients announce every 15 minutes.
+const PEER_LIFE: u32 = 30 * 60;
 /// How long a secret makes tokens (BEP 5).
 const SECRET_LIFE: Duration = Duration::from_secs(300);
 
@@ -294,7 +313,10 @@ mod tests {
             store.add(at(n), OWN, torrent, peer(n as u32, 1), false);
         }
         assert_eq!(store.len(), (1, PEERS_MAX));
-        assert!(store.torrents[&torrent].contains_key(&peer(200, 1)));
+        let first = store.torrents[&torrent].first().map(Announced::address);
+        assert_eq!(first, Some(peer(200, 1)));
+        let peers = &store.torrents[&torrent];
+        assert_eq!(peers.capacity() * size_of::<Announced>(), 2400);
         let other = InfoHash([2; 20]);
         for port in 1..50 {
             store.add(at(u64::from(port)), OWN, other, peer(1, port), false);
