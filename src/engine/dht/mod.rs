@@ -25,7 +25,9 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `mod.rs` | the boundary, and what happens because time passes |
+//! | `mod.rs` | the boundary, and the deadlines |
+//! | `searches.rs` | lookups under way |
+//! | `upkeep.rs` | keeping the tables full |
 //! | `answers.rs` | queries of others, and our answers |
 //! | `exchange.rs` | our queries, and the answers of others |
 //! | `lookup.rs` | one iterative lookup |
@@ -43,8 +45,9 @@ use self::exchange::{Owed, Pending};
 use self::gate::Gate;
 use self::lookup::{Lookup, Purpose};
 use self::saved::{SAVED_MAX, Saved};
-use self::store::{Store, Tokens, estimate};
-use self::table::{K, Table};
+use self::searches::Search;
+use self::store::{Store, Tokens};
+use self::table::Table;
 use crate::base::ids::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
@@ -59,8 +62,10 @@ mod gate;
 mod id;
 mod lookup;
 mod saved;
+mod searches;
 mod store;
 mod table;
+mod upkeep;
 
 #[cfg(test)]
 mod sim;
@@ -363,226 +368,6 @@ impl Dht {
         self.due = due;
     }
 
-    fn begin_searches(&mut self, now: Instant, rng: &mut Rng) -> bool {
-        let mut began = false;
-        while self.has_room() && self.planes.iter().any(|plane| !plane.table.is_empty()) {
-            if let Some(info_hash) = self.scrapes.pop_front() {
-                self.begin_everywhere(NodeId(info_hash.0), Purpose::Scrape(info_hash));
-                began = true;
-                continue;
-            }
-            let ready = self.searches.iter_mut();
-            let mut ready = ready.filter(|(_, search)| search.running == 0 && search.due <= now);
-            let Some((&info_hash, search)) = ready.next() else {
-                break;
-            };
-            search.answered = 0;
-            search.is_again = false;
-            let purpose = Purpose::Peers(info_hash, search.port);
-            let running = self.begin_everywhere(NodeId(info_hash.0), purpose);
-            if let Some(search) = self.searches.get_mut(&info_hash) {
-                search.running = running;
-            }
-            // We may be the one who knows.
-            let peers = [false, true].map(|v6| self.store.peers(now, info_hash, v6, rng));
-            let peers = peers.concat();
-            if !peers.is_empty() {
-                self.actions.push_back(Action::Peers { info_hash, peers });
-            }
-            began = true;
-        }
-        began
-    }
-
-    /// Begins a lookup in each family that has nodes; says how many there are.
-    fn begin_everywhere(&mut self, target: NodeId, purpose: Purpose) -> usize {
-        let has_nodes = |plane: &usize| !self.planes[*plane].table.is_empty();
-        let planes: Vec<_> = (0..2).filter(has_nodes).collect();
-        for &plane in &planes {
-            self.begin(plane, target, purpose);
-        }
-        planes.len()
-    }
-
-    fn begin(&mut self, plane: usize, target: NodeId, purpose: Purpose) {
-        let mut lookup = Lookup::new(target, plane, purpose);
-        for node in self.planes[plane].table.closest(target, SEEDS) {
-            lookup.add(node);
-        }
-        self.lookups.insert(self.next_lookup, lookup);
-        self.next_lookup = self.next_lookup.wrapping_add(1);
-    }
-
-    fn has_room(&self) -> bool {
-        let is_search = |lookup: &&Lookup| match lookup.purpose {
-            Purpose::Peers(..) | Purpose::Scrape(_) => true,
-            Purpose::Bootstrap | Purpose::Refresh => false,
-        };
-        self.lookups.values().filter(is_search).count() < SEARCHES_AT_ONCE
-    }
-
-    /// Looks for our own neighbours wherever nodes are short.
-    fn begin_bootstrap(&mut self, now: Instant, rng: &mut Rng) {
-        for at in 0..2 {
-            let running = self
-                .lookups
-                .iter()
-                .find(|(_, lookup)| lookup.plane == at && lookup.purpose == Purpose::Bootstrap);
-            let running = running.map(|(&id, _)| id);
-            let plane = &mut self.planes[at];
-            if !plane.is_on || plane.table.len() >= K {
-                continue;
-            }
-            let id = running.unwrap_or_else(|| {
-                self.begin(at, self.planes[at].id, Purpose::Bootstrap);
-                self.next_lookup.wrapping_sub(1)
-            });
-            let Some(lookup) = self.lookups.get_mut(&id) else {
-                continue;
-            };
-            let plane = &mut self.planes[at];
-            rng.shuffle(&mut plane.known);
-            plane
-                .known
-                .iter()
-                .take(SEEDS)
-                .for_each(|&node| lookup.add(node));
-            for &router in self
-                .routers
-                .iter()
-                .filter(|router| plane_of(**router) == at)
-            {
-                lookup.add_router(router);
-            }
-            self.drive(now, id, rng);
-        }
-    }
-
-    fn resolve_routers(&mut self) {
-        for router in &self.config.routers {
-            if let Router::Name { name, .. } = router {
-                let name = name.clone();
-                let action = Action::Resolve { name };
-                if !self.actions.contains(&action) {
-                    self.actions.push_back(action);
-                }
-            }
-        }
-    }
-
-    /// Asks a few nodes that were quiet whether they are alive, and fills a bucket.
-    fn keep_up(&mut self, now: Instant, rng: &mut Rng) {
-        self.upkeep = Some(now + UPKEEP);
-        self.store.prune(now);
-        for at in 0..2 {
-            for _ in 0..CALLS_AT_ONCE {
-                let quiet = self.planes[at].table.poll_questionable(now, rng);
-                let Some((node, target)) = quiet else {
-                    break;
-                };
-                let ask = Ask::FindNode { target };
-                self.check(now, node.address, Some(node.id), ask, rng);
-            }
-            let is_busy =
-                |lookup: &Lookup| lookup.plane == at && lookup.purpose == Purpose::Refresh;
-            if !self.lookups.values().any(is_busy)
-                && let Some(target) = self.planes[at].table.poll_stale(now, rng)
-            {
-                self.begin(at, target, Purpose::Refresh);
-            }
-        }
-        let is_short = |plane: &Plane| plane.is_on && plane.table.len() < K;
-        if self.bootstrap.is_none() && self.planes.iter().any(is_short) {
-            self.bootstrap = Some(now + backoff(BOOTSTRAP_MIN, self.failures));
-        }
-    }
-
-    /// Sends what a lookup may send now, and ends it if it is done.
-    fn drive(&mut self, now: Instant, id: u32, rng: &mut Rng) {
-        // Ends: each round asks a candidate, of which there are a limited number.
-        while let Some(lookup) = self.lookups.get_mut(&id) {
-            if lookup.is_done() {
-                self.finish(now, id, rng);
-                return;
-            }
-            if !self.gate.affords_query(now) || self.pending.len() >= PENDING_MAX {
-                self.throttled = Some(coarse(now + THROTTLE));
-                return;
-            }
-            let Some((to, node)) = lookup.poll_query() else {
-                return;
-            };
-            let ask = match lookup.purpose {
-                Purpose::Bootstrap | Purpose::Refresh => Ask::FindNode {
-                    target: lookup.target,
-                },
-                Purpose::Peers(info_hash, _) => Ask::GetPeers {
-                    info_hash,
-                    scrape: false,
-                },
-                Purpose::Scrape(info_hash) => Ask::GetPeers {
-                    info_hash,
-                    scrape: true,
-                },
-            };
-            if !self.ask_for_lookup(now, id, to, node, ask, rng) {
-                self.throttled = Some(coarse(now + THROTTLE));
-                return;
-            }
-        }
-    }
-
-    fn finish(&mut self, now: Instant, id: u32, rng: &mut Rng) {
-        let Some(lookup) = self.lookups.remove(&id) else {
-            return;
-        };
-        match lookup.purpose {
-            Purpose::Refresh => {}
-            Purpose::Bootstrap => self.finish_bootstrap(),
-            Purpose::Scrape(info_hash) => {
-                let counts = lookup.counts().unwrap_or(&[[0; 256]; 2]);
-                let [seeds, leechers] = counts.each_ref().map(|set| estimate(set).round() as u32);
-                self.actions.push_back(Action::Scraped {
-                    info_hash,
-                    seeds,
-                    leechers,
-                });
-            }
-            Purpose::Peers(info_hash, port) => {
-                let Some(search) = self.searches.get_mut(&info_hash) else {
-                    return;
-                };
-                search.running = search.running.saturating_sub(1);
-                search.answered += lookup.answered();
-                let (is_last, is_seed) = (search.running == 0, search.is_seed);
-                if is_last && !search.is_again {
-                    search.due = now + search.pause(rng);
-                }
-                if let Some(port) = port {
-                    self.owe_announces(&lookup, info_hash, port, is_seed);
-                }
-                if is_last {
-                    self.actions.push_back(Action::LookupDone { info_hash });
-                }
-            }
-        }
-    }
-
-    fn finish_bootstrap(&mut self) {
-        let mut planes = self.planes.iter().filter(|plane| plane.is_on);
-        if planes.all(|plane| plane.table.len() >= K) {
-            self.bootstrap = None;
-            self.failures = 0;
-        }
-        let is_alone = self.planes.iter().all(|plane| plane.table.is_empty());
-        // The first attempt may have had nobody to ask yet.
-        if is_alone && !self.is_warned && self.failures >= 2 {
-            self.actions.push_back(Action::Warning(Warning::NoNodes));
-            self.is_warned = true;
-        }
-        self.is_warned &= is_alone;
-    }
-
     fn call(&mut self, address: SocketAddr) -> bool {
         let is_new = id::is_usable(address)
             && self.planes[plane_of(address)].is_on
@@ -621,33 +406,6 @@ impl Plane {
     }
 }
 
-/// A torrent whose peers are wanted.
-struct Search {
-    port: Option<u16>,
-    is_seed: bool,
-    /// Whether it was asked for again while it ran.
-    is_again: bool,
-    due: Instant,
-    /// Lookups under way for it.
-    running: usize,
-    /// Nodes that answered in this round.
-    answered: usize,
-    /// Rounds in a row in which too few answered.
-    shortfalls: u32,
-}
-
-impl Search {
-    /// How long to wait for the next round: 15 minutes, give or take one; less if hardly anybody answered.
-    fn pause(&mut self, rng: &mut Rng) -> Duration {
-        if self.answered < K {
-            self.shortfalls = self.shortfalls.saturating_add(1);
-            return backoff(RETRY_MIN, self.shortfalls - 1);
-        }
-        self.shortfalls = 0;
-        REPEAT - Duration::from_secs(60) + Duration::from_millis(rng.below(120_000) as u64)
-    }
-}
-
 /// `first`, doubled with each failure up to 15 minutes.
 fn backoff(first: Duration, failures: u32) -> Duration {
     first.saturating_mul(1 << failures.min(16)).min(REPEAT)
@@ -671,13 +429,9 @@ fn plane_of(address: SocketAddr) -> usize {
 const GRAIN: u64 = 500_000;
 /// Torrents searched for.
 const SEARCHES_MAX: usize = 1000;
-/// Of those, how many at once.
-const SEARCHES_AT_ONCE: usize = 4;
 const SCRAPES_MAX: usize = 16;
 /// How often a search begins again: an announce is good for half an hour.
 const REPEAT: Duration = Duration::from_secs(15 * 60);
-/// How soon a search begins again if hardly anybody answered; doubles.
-const RETRY_MIN: Duration = Duration::from_secs(60);
 /// How soon a bootstrap begins again; doubles.
 const BOOTSTRAP_MIN: Duration = Duration::from_secs(5);
 /// How often the tables are looked at.

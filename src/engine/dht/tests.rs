@@ -1,5 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::searches::SEARCHES_AT_ONCE;
+use super::table::K;
 use super::*;
 use crate::wire::krpc::{AnnouncedPort, Body, Message, Query, Response, Values, push_node};
 
