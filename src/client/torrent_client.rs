@@ -314,7 +314,8 @@ impl TorrentClient {
             }
             Event::DiskRecovered { .. } => self.disk_faults = 0,
             Event::Stopped => self.stopped = true,
-            Event::PieceDone { .. }
+            Event::Metadata { .. }
+            | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Tracker { .. }
             | Event::PeerConnected { .. }

@@ -65,7 +65,8 @@ impl Json {
                 peer(address.to_string(), "", "banned", &message);
             }
             // These are in the progress, or become warnings and errors.
-            Event::Checked { .. }
+            Event::Metadata { .. }
+            | Event::Checked { .. }
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
