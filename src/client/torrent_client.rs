@@ -1,6 +1,8 @@
 //! A client for one torrent: drives a session on a reactor until its goal is reached.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Aim, Command, Settings};
 use crate::engine::io::{DiskErrorKind, Event, TorrentId};
 use crate::engine::stats::{Phase, TorrentSnapshot};
+use crate::net::resolver::Families;
 use crate::reactor::{AddError, HostId, Listening, Reactor};
 use crate::wire::metainfo::Metainfo;
 
@@ -61,15 +64,22 @@ impl TorrentClient {
         let mut listening = Vec::new();
         let (mut port, mut port_in_range) = (0, true);
         if config.goal != Goal::Check {
-            let bound = Listening::bind(config.listen_at, config.ports.clone())
+            listening = listen(config.families, config.ports.clone())
                 .map_err(system("listen for peers"))?;
-            (port, port_in_range) = (bound.address().port(), bound.in_range());
-            listening.push(bound);
+            if let Some(first) = listening.first() {
+                (port, port_in_range) = (first.address().port(), first.in_range());
+            }
         }
         let settings = Settings {
             port,
             max_peers: config.max_peers,
-            ..Settings::new(super::config::peer_id(&mut rng))
+            half_open: config.half_open,
+            user_agent: config.user_agent.clone(),
+            families: config.families,
+            tcp_only: config.tcp_only,
+            connect_timeout: config.connect_timeout,
+            sweep: config.sweep,
+            ..Settings::new(super::config::peer_id(&config.peer_id_prefix, &mut rng))
         };
         let mut reactor = Reactor::new().map_err(system("wait for events"))?;
         if config.catch_signals {
@@ -248,6 +258,11 @@ impl TorrentClient {
         self.reactor.stop_signals()
     }
 
+    /// How often SIGHUP came: whoever writes a log may open it anew.
+    pub fn hangups(&self) -> u32 {
+        self.reactor.hangups()
+    }
+
     /// The time since the client was built.
     pub fn elapsed(&self) -> Duration {
         self.reactor.now() - Instant::default()
@@ -308,7 +323,9 @@ impl TorrentClient {
                 self.disk_faults += 1;
                 // An input/output error may pass; a second one without recovery will not.
                 let again = error.kind == DiskErrorKind::Io && self.disk_faults == 1;
-                if self.config.goal == Goal::Check || !(can_recover(error.kind) || again) {
+                let full = self.config.exit_on_full && error.kind == DiskErrorKind::Full;
+                let waits = (can_recover(error.kind) || again) && !full;
+                if self.config.goal == Goal::Check || !waits {
                     self.end(Outcome::Disk(error.clone()));
                 }
             }
@@ -430,12 +447,41 @@ impl Outcome {
     }
 }
 
+/// A socket of each family on one port: the first of `ports` that all of them have free, else any. A family that
+/// the machine does not have is done without, unless it is the only one wanted.
+fn listen(families: Families, mut ports: RangeInclusive<u16>) -> io::Result<Vec<Listening>> {
+    let v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let v6 = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    let (first, second) = match families {
+        Families::V4 => (v4, None),
+        Families::V6 => (v6, None),
+        Families::Both => (v4, Some(v6)),
+    };
+    loop {
+        let one = Listening::bind(first, ports.clone())?;
+        let Some(second) = second else {
+            return Ok(vec![one]);
+        };
+        let port = one.address().port();
+        match Listening::bind(second, port..=port) {
+            Ok(other) if other.in_range() => return Ok(vec![one, other]),
+            // Somebody has the port in the other family: the next one, as long as there are any.
+            Ok(_) if one.in_range() && port < *ports.end() => ports = port + 1..=*ports.end(),
+            Ok(_) => return Ok(vec![one]),
+            Err(error) => {
+                log::info!("listening over IPv4 only: {error}");
+                return Ok(vec![one]);
+            }
+        }
+    }
+}
+
 /// 32 bytes that no one can guess.
 pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Error::System {
         what: "get random bytes",
-        error: std::io::Error::other(error.to_string()),
+        error: io::Error::other(error.to_string()),
     })?;
     Ok(seed)
 }

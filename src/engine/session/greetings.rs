@@ -31,7 +31,7 @@ impl Session {
                 let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else {
                     break;
                 };
-                if self.banned.contains(&ban_key(to.ip())) {
+                if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {
                     seat.torrent.swarm.forget(to);
                     continue;
                 }
@@ -66,7 +66,8 @@ impl Session {
             outbox: Outbox::new(now),
         };
         let kind = Kind::Greeting(greeting);
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         Some(self.conns.insert(Conn {
             address: from,
             since: now,
@@ -377,7 +378,8 @@ impl Session {
             peer,
         };
         self.out.push_back(Output::Event(event));
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         if !self.timers.is_set(Timer::Choke) {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
         }
