@@ -86,6 +86,7 @@ pub(crate) fn disk_kind(kind: DiskErrorKind) -> &'static str {
         DiskErrorKind::Longer => "disk.longer",
         DiskErrorKind::Changed => "disk.changed",
         DiskErrorKind::TooBig => "disk.file-too-big",
+        DiskErrorKind::Locked => "state.locked",
         DiskErrorKind::Io => "disk.io",
     }
 }
@@ -98,6 +99,7 @@ pub(crate) fn can_recover(kind: DiskErrorKind) -> bool {
         | DiskErrorKind::NotRegular
         | DiskErrorKind::Longer
         | DiskErrorKind::TooBig
+        | DiskErrorKind::Locked
         | DiskErrorKind::Io => false,
     }
 }

@@ -256,6 +256,8 @@ pub enum DiskErrorKind {
     Changed,
     /// The file is too big for the file system or a limit.
     TooBig,
+    /// Another process has the torrent there.
+    Locked,
     /// Anything else: an input/output error.
     Io,
 }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
-use crate::disk::{FileStore, Store as _};
+use crate::disk::{DiskWarning, FileStore, Store as _};
 use crate::engine::Session;
 use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
 
@@ -28,6 +29,10 @@ pub(super) struct Host {
     pub(super) has_job: bool,
     /// Whether it is driven no more.
     pub(super) retired: bool,
+    /// Whether the session was told to stop.
+    pub(super) stopping: bool,
+    /// When the store was last told what was moved.
+    totals_noted: Instant,
     ops: Vec<DiskOp>,
     refused: VecDeque<(ConnId, ConnectError)>,
     /// By the slot of the connection's name.
@@ -46,6 +51,8 @@ impl Host {
             done: VecDeque::new(),
             has_job: false,
             retired: false,
+            stopping: false,
+            totals_noted: Instant::default(),
             ops: Vec::new(),
             refused: VecDeque::new(),
             sockets: Vec::new(),
@@ -99,6 +106,42 @@ impl Host {
                 return;
             };
             self.session.handle(now, input);
+        }
+    }
+
+    /// What the store has to do by the clock, if it is due.
+    pub(super) fn handle_store_timeout(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) {
+        if now - self.totals_noted >= TOTALS_EVERY {
+            self.note_totals(now);
+        }
+        if self.store.poll_timeout().is_some_and(|due| due <= now) {
+            self.note_totals(now);
+            self.store.handle_timeout(now);
+        }
+        self.hear_store(heard);
+    }
+
+    /// Syncs one file of some torrent for a stop in good order; true if more is left.
+    pub(super) fn flush_store(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) -> bool {
+        self.note_totals(now);
+        let torrents = self.session.snapshot(now).torrents;
+        let more = torrents.iter().any(|it| self.store.flush(it.torrent));
+        self.hear_store(heard);
+        more
+    }
+
+    /// Hands on what the store has to say.
+    pub(super) fn hear_store(&mut self, heard: &mut Vec<(HostId, Event)>) {
+        while let Some(DiskWarning { kind, message }) = self.store.poll_warning() {
+            heard.push((self.id, Event::Warning { kind, message }));
+        }
+    }
+
+    fn note_totals(&mut self, now: Instant) {
+        self.totals_noted = now;
+        for it in self.session.snapshot(now).torrents {
+            let (down, up) = (it.downloaded, it.uploaded);
+            self.store.handle_totals(it.torrent, down, up);
         }
     }
 
@@ -174,6 +217,9 @@ impl Host {
         }
     }
 }
+
+/// How often the store is told what was moved, if it has nothing else to do.
+const TOTALS_EVERY: Duration = Duration::from_secs(60);
 
 /// A UDP socket, opened when it is first needed.
 #[derive(Clone, Copy)]

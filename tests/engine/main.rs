@@ -1,1 +1,12 @@
-//! One session, fed by hand.
+//! One session fed by hand: exact times, exact bytes, one behaviour a test.
+
+mod blame;
+mod blocks;
+mod disk;
+mod greetings;
+mod openings;
+mod pauses;
+mod requests;
+mod scene;
+mod timing;
+mod uploads;

@@ -198,14 +198,14 @@ impl Script {
                 data.push(0);
             }
             Kind::Silent | Kind::Mute | Kind::Noise => return,
-            Kind::Drip if talk.requests % 20 == 0 => wait = 9_000_000,
+            Kind::Drip if talk.requests.is_multiple_of(20) => wait = 9_000_000,
             Kind::Drip => return,
             Kind::Breaker if talk.requests == 3 => return acts.push(Act::Break),
             Kind::Breaker => {}
             Kind::Claimer => {
                 return acts.push(Act::Send(0, encoded(Message::Reject(block))));
             }
-            Kind::Flapper if talk.requests % 5 == 0 => {
+            Kind::Flapper if talk.requests.is_multiple_of(5) => {
                 talk.choking = !talk.choking;
                 acts.push(Act::Send(0, encoded(Message::Choke)));
                 return acts.push(Act::Send(500_000, encoded(Message::Unchoke)));

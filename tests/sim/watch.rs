@@ -197,9 +197,8 @@ impl Watch {
                 }
             }
             Message::Reject(block) => {
-                if !self.was_cancelled(block) {
-                    self.in_flight.remove(&block);
-                }
+                let answered = !self.was_cancelled(block) && self.in_flight.remove(&block);
+                log::trace!("a reject of {block:?} ends a request: {answered}");
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();

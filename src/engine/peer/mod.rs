@@ -1,8 +1,7 @@
 //! A peer: what it has, what it lets us do, what is in flight to it and from it.
 //!
-//! It knows neither torrents nor sockets: [`Inbox`](inbox::Inbox) cuts bytes into messages,
-//! [`Pipeline`](pipeline::Pipeline) remembers our requests, [`Upload`](upload::Upload) the peer's,
-//! [`Outbox`](outbox::Outbox) is what goes out next.
+//! It knows neither torrents nor sockets: `Inbox` cuts bytes into messages, `Pipeline` remembers our requests,
+//! `Upload` the peer's, `Outbox` is what goes out next.
 
 pub mod inbox;
 pub mod outbox;

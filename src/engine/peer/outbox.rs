@@ -49,7 +49,7 @@ impl Outbox {
 
     /// Whether one more block may be put in.
     pub fn has_room(&self) -> bool {
-        self.len() < limits::OUTBOX_MAX
+        self.len() < limits::OUTBOX_MAX && self.parts.len() < PARTS_MAX
     }
 
     /// When bytes last went out, or the queue was last empty.
@@ -152,6 +152,8 @@ impl Outbox {
     }
 }
 
+/// Parts before more requests are turned into data: requests of a few bytes would else pile up by thousands.
+const PARTS_MAX: usize = 64;
 /// Sent bytes at the front of the buffer are given up when there are more than this.
 const COMPACT: usize = 4096;
 

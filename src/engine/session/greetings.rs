@@ -88,11 +88,7 @@ impl Session {
                     return;
                 };
                 if full {
-                    // Room went to another meanwhile; the address keeps its turn.
-                    seat.torrent.swarm.put_back(conn.address);
-                    self.conns.remove(id);
-                    self.out.push_back(Output::Close { conn: id });
-                    return;
+                    return self.put_back(id);
                 }
                 let info_hash = seat.torrent.metainfo.info_hash;
                 let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
@@ -174,8 +170,10 @@ impl Session {
         if known != Some(theirs.info_hash) {
             return self.give_up(now, id, "peer.handshake: another torrent");
         }
-        if let Err(why) = self.admit(now, id, torrent, peer_id, direction) {
-            return self.give_up(now, id, why);
+        match self.admit(now, id, torrent, peer_id, direction) {
+            Err(FULL) if direction == Direction::Out => return self.put_back(id),
+            Err(why) => return self.give_up(now, id, why),
+            Ok(()) => {}
         }
         self.promote(now, id, torrent, peer_id, theirs.reserved);
         self.carry_out(now);
@@ -258,6 +256,23 @@ impl Session {
             .count()
     }
 
+    /// Ends a connection that we opened before it became a peer, through no fault of its address: that keeps
+    /// its turn.
+    pub(super) fn put_back(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.remove(id) else {
+            return;
+        };
+        self.out.push_back(Output::Close { conn: id });
+        let torrent = match conn.kind {
+            Kind::Dialling { torrent } => Some(torrent),
+            Kind::Greeting(greeting) => greeting.torrent,
+            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => None,
+        };
+        if let Some(seat) = torrent.and_then(|torrent| self.torrents.get_mut(torrent)) {
+            seat.torrent.swarm.put_back(conn.address);
+        }
+    }
+
     /// A greeting came to nothing.
     fn give_up(&mut self, now: Instant, id: ConnId, why: Why) {
         log::debug!("greeting ended: {why}");
@@ -294,9 +309,12 @@ impl Session {
         };
         let address = self.conns.get(id).map(|conn| conn.address);
         if peer_id == self.settings.peer_id {
-            address
-                .into_iter()
-                .for_each(|address| seat.torrent.swarm.forget(address));
+            if let Some(address) = address {
+                // The outbound end may see nothing but the close of the inbound one: that knows where we listen.
+                let dialled = SocketAddr::new(address.ip(), self.settings.port);
+                seat.torrent.swarm.forget(address);
+                seat.torrent.swarm.forget(dialled);
+            }
             return Err("ourselves");
         }
         let mut members = seat.torrent.members.iter();
@@ -314,7 +332,7 @@ impl Session {
             self.close(now, twin, "crossed");
         }
         if self.peers() >= self.settings.max_peers {
-            return Err("full");
+            return Err(FULL);
         }
         Ok(())
     }
@@ -400,3 +418,6 @@ impl Session {
         self.handle_served_bytes(now, id, rest);
     }
 }
+
+/// All places for peers are taken.
+const FULL: Why = "full";

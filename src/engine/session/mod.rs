@@ -358,6 +358,13 @@ impl Session {
         for conn in seat.torrent.members.clone() {
             self.close(now, conn, "paused");
         }
+        let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+            Kind::Dialling { torrent: of } => *of == torrent,
+            Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
+            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+        });
+        let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
+        half_open.into_iter().for_each(|conn| self.put_back(conn));
         Ok(Reply::Done)
     }
 

@@ -275,10 +275,11 @@ impl Session {
     }
 
     /// A piece can't be sent any more: peers that may have been promised it are closed, since there is no
-    /// way to take a promise back once its header has gone.
-    fn close_promised(&mut self, now: Instant, id: TorrentId, _piece: Piece) {
+    /// way to take a promise back once its header has gone. The others may have it for us.
+    fn close_promised(&mut self, now: Instant, id: TorrentId, piece: Piece) {
         let mut promised = Vec::new();
-        self.for_members(now, id, |_, member, _, peer| {
+        self.for_members(now, id, |cx, member, torrent, peer| {
+            torrent.miss(cx, peer, piece);
             if !peer.choked {
                 promised.push(member);
             }

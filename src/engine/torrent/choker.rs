@@ -95,10 +95,14 @@ impl Choker {
         {
             return;
         }
-        let others: Vec<_> = wanting
+        let mut others: Vec<_> = wanting
             .iter()
             .filter(|peer| !unchoked.contains(&peer.conn))
             .collect();
+        // Those that wait come before one that has just had its turn.
+        if others.iter().any(|peer| peer.choked) {
+            others.retain(|peer| peer.choked);
+        }
         // A newcomer is three times as likely: it has had no chance to show what it gives.
         let weight = |peer: &Candidate| if now - peer.since < NEWCOMER { 3 } else { 1 };
         let total: usize = others.iter().map(|peer| weight(peer)).sum();

@@ -177,6 +177,14 @@ impl Torrent {
         }
     }
 
+    /// We have lost a piece: the peer may have become useful to us.
+    pub fn miss(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece) {
+        if peer.has.has(piece) {
+            peer.useful += 1;
+            self.tell_interest(cx, peer);
+        }
+    }
+
     /// A block that the peer was asked for has come from elsewhere.
     pub fn cancel(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer, block: Block) {
         if peer.pipeline.withdraw(block, true) {

@@ -20,7 +20,7 @@ impl Torrent {
         }
         let mut room = peer.pipeline.room();
         if self.disk.is_some() {
-            room = room.min(1);
+            room = room.min(1usize.saturating_sub(peer.pipeline.len()));
         }
         if room == 0 {
             return;

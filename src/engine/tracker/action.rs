@@ -36,7 +36,7 @@ pub enum Action {
         /// The name, in lower case.
         name: String,
     },
-    /// Addresses of possible peers, each once, at most [`limits::ADDRESSES_PER_ANNOUNCE`].
+    /// Addresses of possible peers, each once, at most [`crate::base::limits::ADDRESSES_PER_ANNOUNCE`].
     Peers {
         /// The addresses.
         peers: Vec<SocketAddr>,

@@ -1,0 +1,118 @@
+//! A disk that fails, and one whose files change (RELIABILITY H1, H3, H5).
+
+use minitorrent::base::ids::{Block, Piece};
+use minitorrent::engine::command::Aim;
+use minitorrent::engine::io::{DiskDone, DiskError, DiskErrorKind, Event};
+use minitorrent::engine::stats::Phase;
+use minitorrent::wire::message::Message;
+
+use crate::scene::{MODERN, OLD, Scene};
+
+fn error(kind: DiskErrorKind) -> DiskError {
+    DiskError {
+        kind,
+        message: "no".into(),
+    }
+}
+
+fn failed(scene: &mut Scene, piece: u32, index: u32) {
+    let torrent = scene.torrent;
+    let block = scene.meta.geometry.block(Piece(piece), index);
+    scene.disk(DiskDone::WriteFailed {
+        torrent,
+        block,
+        buffer: None,
+        error: error(DiskErrorKind::Full),
+    });
+}
+
+#[test]
+fn a_full_disk_pauses_and_one_block_tries_it_after_ten_seconds() {
+    let mut scene = Scene::new(4);
+    scene.disk_works = false;
+    let peer = scene.giver(1, MODERN, &[0, 1]);
+    scene.sent(peer);
+    for (piece, index) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        scene.gives(peer, piece, index);
+        failed(&mut scene, piece, index);
+    }
+    let trouble = |event: &&Event| matches!(event, Event::DiskTrouble { .. });
+    assert_eq!(scene.events.iter().filter(trouble).count(), 1);
+    let phase = scene.session.snapshot(scene.now).torrents[0].phase;
+    assert_eq!(phase, Phase::DiskTrouble);
+    scene.run_to(10.9);
+    assert!(scene.sent(peer).is_empty() && !scene.is_closed(peer));
+    scene.run_to(11.0);
+    assert_eq!(scene.sent(peer).len(), 1);
+    scene.run_to(12.0);
+    scene.disk_works = true;
+    scene.take_ops();
+    let (piece, index) = (0, 0);
+    scene.gives(peer, piece, index);
+    if scene.take_ops().is_empty() {
+        scene.gives(peer, 1, 0);
+    }
+    assert!(matches!(
+        scene.events.last(),
+        Some(Event::DiskRecovered { .. })
+    ));
+    let sent = scene.sent(peer);
+    assert_eq!(sent.len(), 3, "all the rest: {sent:?}");
+}
+
+#[test]
+fn a_full_disk_does_not_stop_the_serving() {
+    let mut scene = Scene::with(4, Aim::Download, |_| {}, &[], &[3]);
+    scene.disk_works = false;
+    let peer = scene.giver(1, MODERN, &[0]);
+    scene.gives(peer, 0, 0);
+    failed(&mut scene, 0, 0);
+    scene.says(peer, Message::Interested);
+    let block = scene.meta.geometry.block(Piece(3), 0);
+    scene.says(peer, Message::Request(block));
+    assert!(scene.sent(peer).contains(&"piece 3/0".into()));
+}
+
+#[test]
+fn a_piece_that_can_not_be_read_is_lost_and_fetched_again() {
+    let mut scene = Scene::with(4, Aim::Download, |_| {}, &[], &[0]);
+    let source = scene.giver(1, OLD, &[0]);
+    assert!(scene.sent(source).is_empty());
+    let torrent = scene.torrent;
+    let block = scene.meta.geometry.block(Piece(0), 1);
+    scene.disk(DiskDone::ReadFailed {
+        torrent,
+        block,
+        error: error(DiskErrorKind::Changed),
+    });
+    assert_eq!(scene.take_ops(), ["forget 0"]);
+    assert_eq!(scene.pieces_have(), 0);
+    let sent = scene.sent(source);
+    assert_eq!(sent, ["interested", "request 0/0", "request 0/1"]);
+}
+
+#[test]
+fn who_was_promised_a_piece_that_is_gone_is_closed() {
+    let mut scene = Scene::seeding(4);
+    let peer = scene.peer(1, MODERN);
+    scene.says(peer, Message::Interested);
+    let block = Block {
+        piece: Piece(2),
+        begin: 0,
+        len: 16_384,
+    };
+    scene.says(peer, Message::Request(block));
+    let torrent = scene.torrent;
+    scene.disk(DiskDone::ReadFailed {
+        torrent,
+        block,
+        error: error(DiskErrorKind::Changed),
+    });
+    assert!(scene.is_closed(peer));
+    let again = scene.accept(1).expect("there is room");
+    scene.greet(again, crate::scene::id(1), MODERN);
+    assert_eq!(
+        scene.sent(again),
+        ["handshake", "bitfield [d0]", "extended 0"]
+    );
+}
