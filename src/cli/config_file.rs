@@ -3,7 +3,6 @@
 //! Every key of the original is known, and the spellings of its README too. Those that mean nothing to this program
 //! are accepted and reported. Values of another type are turned into the right one, as the original does.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read as _;
@@ -163,7 +162,7 @@ pub(super) type Warning = (&'static str, String);
 /// A named file that can't be read. One that was found by itself is left out then, with a warning.
 pub(super) fn load(
     named: Option<&Path>,
-    config_home: Option<OsString>,
+    config_home: Option<&Path>,
 ) -> Result<(ConfigFile, Vec<Warning>), String> {
     let in_words = |path: &Path, why: &str| {
         let path = escape_field(path.as_os_str().as_encoded_bytes());
@@ -177,10 +176,7 @@ pub(super) fn load(
         let warnings = file.warnings(path);
         return Ok((file, warnings));
     }
-    let home = config_home.map(PathBuf::from);
-    let at_home = home
-        .filter(|home| home.is_absolute())
-        .map(|home| home.join("minitorrent/config.json"));
+    let at_home = config_home.map(|home| home.join("minitorrent/config.json"));
     for path in [Some(PathBuf::from("./config.json")), at_home]
         .into_iter()
         .flatten()

@@ -22,14 +22,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::exit::Exit;
-use self::options::{Command, Options};
+use self::options::{Command, Homes, Options};
 use crate::base::escape::escape_field;
 
 /// Runs the program on the process's arguments.
 pub fn run() -> ExitCode {
     let arguments = std::env::args_os().skip(1).collect();
-    let config_home = std::env::var_os("XDG_CONFIG_HOME");
-    let options = match Options::read(arguments, config_home) {
+    let options = match Options::read(arguments, &Homes::from_env()) {
         Ok(options) => options,
         Err(error) => return usage(&error.message).into(),
     };

@@ -34,16 +34,12 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments behind the program's name. `config_home` is where a configuration file may be
-    /// (`XDG_CONFIG_HOME`), beside the current directory.
+    /// Reads the arguments behind the program's name.
     ///
     /// # Errors
     ///
     /// What is wrong, naming the option.
-    pub(super) fn read(
-        arguments: Vec<OsString>,
-        config_home: Option<OsString>,
-    ) -> Result<Self, UsageError> {
+    pub(super) fn read(arguments: Vec<OsString>, homes: &Homes) -> Result<Self, UsageError> {
         let line = Line::cut(arguments)?;
         for (option, command) in [("--help", Command::Help), ("--version", Command::Version)] {
             if line.has(option) {
@@ -56,11 +52,12 @@ impl Options {
         let mut taker = Taker(Arguments::from_vec(line.options));
         let named = taker.value("--config", values::path)?;
         if COMMANDS_CONFIGURED.contains(&line.command) {
-            let (file, warnings) =
-                config_file::load(named.as_deref(), config_home).map_err(UsageError::new)?;
+            let (file, warnings) = config_file::load(named.as_deref(), homes.config.as_deref())
+                .map_err(UsageError::new)?;
             options.take_file(&file);
             options.warnings = warnings;
         }
+        options.config.state_dir = homes.state.clone();
         options.take_line(&mut taker)?;
         options.check_torrents()?;
         Ok(options)
@@ -107,6 +104,10 @@ impl Options {
         set(
             &mut config.output_dir,
             taker.value("--output-directory", values::path)?,
+        );
+        set_some(
+            &mut config.state_dir,
+            taker.value("--state-dir", values::path)?,
         );
         set(
             &mut config.max_peers,
@@ -190,6 +191,30 @@ impl Options {
             return Err(UsageError::new("the name of a torrent is empty"));
         }
         Ok(())
+    }
+}
+
+/// Where a person's files are, beside the current directory.
+#[derive(Default)]
+pub(super) struct Homes {
+    /// `XDG_CONFIG_HOME`, where a configuration file may be.
+    pub(super) config: Option<PathBuf>,
+    /// Where it is remembered what is there: below `XDG_STATE_HOME`, else below `HOME`.
+    pub(super) state: Option<PathBuf>,
+}
+
+impl Homes {
+    /// What the environment says; a relative path says nothing.
+    pub(super) fn from_env() -> Self {
+        let dir = |name: &str| {
+            let dir = std::env::var_os(name).map(PathBuf::from);
+            dir.filter(|dir| dir.is_absolute())
+        };
+        let state = dir("XDG_STATE_HOME").or_else(|| Some(dir("HOME")?.join(".local/state")));
+        Self {
+            config: dir("XDG_CONFIG_HOME"),
+            state: state.map(|dir| dir.join("minitorrent")),
+        }
     }
 }
 
@@ -403,6 +428,12 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
+fn set_some<T>(place: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *place = value;
+    }
+}
+
 /// How many characters must be put in, taken out or changed to make one word of the other.
 fn distance(one: &str, other: &str) -> usize {
     // What is far too long can't be a slip.
@@ -432,8 +463,11 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Options, String> {
-        Options::read(line.split_whitespace().map(OsString::from).collect(), None)
-            .map_err(|error| error.message)
+        Options::read(
+            line.split_whitespace().map(OsString::from).collect(),
+            &Homes::default(),
+        )
+        .map_err(|error| error.message)
     }
 
     #[test]
@@ -492,12 +526,16 @@ mod tests {
     #[test]
     fn two_dashes_end_the_options_and_bytes_are_kept() {
         let name = OsString::from_vec(b"-v\xff".to_vec());
-        let options = Options::read(vec!["-q".into(), "--".into(), name.clone()], None);
+        let options = Options::read(
+            vec!["-q".into(), "--".into(), name.clone()],
+            &Homes::default(),
+        );
         let options = options.expect("a good line");
         assert_eq!(options.torrents, [name]);
         assert!(options.quiet && options.log_level == LevelFilter::Error);
         let joined = OsString::from_vec(b"--output-directory=\xfe=".to_vec());
-        let options = Options::read(vec![joined, "show".into()], None).expect("a good line");
+        let options =
+            Options::read(vec![joined, "show".into()], &Homes::default()).expect("a good line");
         assert_eq!(
             options.config.output_dir.as_os_str().as_encoded_bytes(),
             b"\xfe="

@@ -206,6 +206,15 @@ pub(super) const OPTIONS: &[Opt] = &[
         beside: false,
     },
     Opt {
+        long: "--state-dir",
+        short: None,
+        value: Some(("DIR", Values::Dir)),
+        commands: RUNS,
+        help: "where what is there is remembered",
+        about: "The directory in which it is remembered what is there, so that the next start need not hash it. Default: minitorrent below XDG_STATE_HOME, else below ~/.local/state.",
+        beside: false,
+    },
+    Opt {
         long: "--config",
         short: None,
         value: Some(("FILE", Values::File)),

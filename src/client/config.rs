@@ -56,6 +56,9 @@ pub struct Config {
     pub tcp_only: bool,
     /// How new files get their blocks.
     pub allocate: Allocate,
+    /// Where it is remembered what is there, so that the next start need not hash it, and that a process has the
+    /// torrent; `None`: nowhere. Below it each torrent has a directory of its own.
+    pub state_dir: Option<PathBuf>,
     /// Whether existing files that are too long are cut.
     pub force: bool,
     /// The largest torrent file read.
@@ -89,6 +92,7 @@ impl Default for Config {
             families: Families::Both,
             tcp_only: false,
             allocate: Allocate::Sparse,
+            state_dir: None,
             force: false,
             max_torrent_size: limits::TORRENT_FILE_MAX,
             user_agent: USER_AGENT.into(),
@@ -110,6 +114,8 @@ impl Config {
             allocate: self.allocate,
             force: self.force,
             read_only: matches!(self.goal, Goal::Seed | Goal::Check),
+            // A check believes nothing, and may run beside a download.
+            state_dir: self.state_dir.clone().filter(|_| self.goal != Goal::Check),
             ..Place::new(&self.output_dir)
         }
     }
@@ -162,6 +168,13 @@ impl Builder {
     #[must_use]
     pub fn ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.config.ports = ports;
+        self
+    }
+
+    /// Where it is remembered what is there, so that the next start need not hash it; nowhere if nothing is said.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.state_dir = Some(dir.into());
         self
     }
 

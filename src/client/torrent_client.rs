@@ -158,7 +158,10 @@ impl TorrentClient {
             error,
         })?;
         let events: Vec<_> = self.reactor.take_events();
-        let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        let mut events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        for event in &mut events {
+            self.name_room(event);
+        }
         for event in &events {
             self.handle_event(event);
         }
@@ -294,6 +297,20 @@ impl TorrentClient {
     fn command(&mut self, command: Command) -> Result<(), Error> {
         let reply = self.reactor.command(self.host, command);
         reply.map(|_| ()).map_err(|_| Error::Stopped)
+    }
+
+    /// Says behind the news of a full disk how much is missing there.
+    fn name_room(&self, event: &mut Event) {
+        if let Event::DiskTrouble { error, .. } = event
+            && error.kind == DiskErrorKind::Full
+            && let Some(torrent) = self.snapshot()
+            && let Ok(stat) = rustix::fs::statvfs(&self.config.output_dir)
+        {
+            let need = torrent.bytes.saturating_sub(torrent.bytes_have);
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let more = format!(": need {need} bytes, have {free}");
+            error.message.push_str(&more);
+        }
     }
 
     fn handle_event(&mut self, event: &Event) {

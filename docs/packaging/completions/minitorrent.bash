@@ -18,6 +18,8 @@ _minitorrent() {
             words=$(compgen -W 'sparse full' -- "$current") ;;
         --max-torrent-size)
             return ;;
+        --state-dir)
+            compopt -o filenames; words=$(compgen -d -- "$current") ;;
         --config)
             compopt -o filenames; words=$(compgen -f -- "$current") ;;
         --user-agent)
@@ -36,13 +38,13 @@ _minitorrent() {
             return ;;
         *)
             case ${COMP_WORDS[1]} in
-                seed) options='-o --output-directory --max-peers --peers --stop-timeout --port --ipv4 --ipv6 --tcp-only --max-torrent-size --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                seed) options='-o --output-directory --max-peers --peers --stop-timeout --port --ipv4 --ipv6 --tcp-only --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
                 check) options='-o --output-directory --max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 show) options='--max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 magnet) options='--max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 scrape) options='--ipv4 --ipv6 --tcp-only --max-torrent-size --config --user-agent --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 demo) options='--progress --json --log-level --log-file -v --verbose -q --quiet --use-progress-bar --size -h --help -V --version' ;;
-                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
             esac
             if [[ $current == -* ]]; then
                 words=$(compgen -W "$options" -- "$current")
