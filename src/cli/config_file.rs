@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use rustix::fs::OFlags;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -137,9 +137,10 @@ impl<'de> Visitor<'de> for Keys {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConfigFile, A::Error> {
         let mut file = ConfigFile::default();
         while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value::<Value>()?;
-            file.take(&key, &value)
-                .map_err(|why| A::Error::custom(format!("{key}: {why}")))?;
+            map.next_value_seed(ValueOf {
+                key: &key,
+                file: &mut file,
+            })?;
         }
         if let (Some(first), Some(last)) = (file.first_port, file.last_port)
             && last < first
@@ -148,6 +149,69 @@ impl<'de> Visitor<'de> for Keys {
             return Err(A::Error::custom(why));
         }
         Ok(file)
+    }
+}
+
+/// Reads one value: an error is made where it stands, so that it has its line.
+struct ValueOf<'a> {
+    key: &'a str,
+    file: &'a mut ConfigFile,
+}
+
+impl ValueOf<'_> {
+    fn take<E: serde::de::Error>(self, value: impl Into<Value>) -> Result<(), E> {
+        let taken = self.file.take(self.key, &value.into());
+        taken.map_err(|why| E::custom(format!("{}: {why}", self.key)))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueOf<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        self.take(value)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        self.take(value)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        self.take(value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.take(value)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        self.take(value)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.take(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        self.take(Value::Array(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        self.take(Value::Null)
     }
 }
 

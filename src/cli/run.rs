@@ -113,20 +113,26 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
     let result = load(Path::new(torrent), options.config.max_torrent_size).and_then(|metainfo| {
         name = escape_field(metainfo.name.as_bytes());
         let config = options.config.clone();
+        if config.output_dir.try_exists().is_ok_and(|there| !there) {
+            // Nothing is there, and nothing is what there is to hash.
+            let pieces = metainfo.geometry.pieces();
+            return Ok((Outcome::Incomplete, (0, pieces)));
+        }
         debug_assert_eq!(config.goal, Goal::Check, "the command is `check`");
         let mut client = TorrentClient::of(metainfo).config(config).build()?;
         client.resume()?;
-        turns(&mut client, &mut face)
+        let (outcome, run) = turns(&mut client, &mut face)?;
+        let found = run.map(|run| (run.torrent.pieces_have, run.torrent.pieces));
+        Ok((outcome, found.unwrap_or_default()))
     });
     match result {
-        Ok((outcome @ (Outcome::Complete | Outcome::Incomplete), run)) => {
+        Ok((outcome @ (Outcome::Complete | Outcome::Incomplete), (have, pieces))) => {
             let word = match outcome {
                 Outcome::Complete => "complete",
                 _ => "incomplete",
             };
             if !options.quiet {
-                let have = run.map(|run| have(&run.torrent)).unwrap_or_default();
-                terminal::out(&format!("{name}: {word}, {have}"));
+                terminal::out(&format!("{name}: {word}, {have} of {pieces} pieces"));
             }
             outcome
                 .into_result()

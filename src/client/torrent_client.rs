@@ -1,5 +1,6 @@
 //! A client for one torrent: drives a session on a reactor until its goal is reached.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -33,6 +34,8 @@ pub struct TorrentClient {
     /// Told to stop, and when.
     stopping: Option<Instant>,
     stopped: bool,
+    /// Whether nobody is connected to yet.
+    holding: bool,
     /// What was there is hashed.
     checked: bool,
     complete: bool,
@@ -100,6 +103,7 @@ impl TorrentClient {
             torrent: None,
             stopping: None,
             stopped: false,
+            holding: false,
             checked: false,
             complete: false,
             outcome: None,
@@ -109,16 +113,39 @@ impl TorrentClient {
         })
     }
 
-    /// Looks at what is there without fetching anything: the files are hashed, and [`TorrentClient::snapshot`]
-    /// then says what is missing. [`TorrentClient::start`] goes on from there.
+    /// Looks at what is there and at who has the rest, without fetching anything: the files are hashed and the
+    /// trackers are asked, until one has answered, all have failed, or half a minute has passed.
+    /// [`TorrentClient::snapshot`] then says what is missing and how many addresses are known.
+    /// [`TorrentClient::start`] goes on from there.
     ///
     /// # Errors
     ///
     /// [`Error::Disk`] if the files can't be used; [`Error::System`].
     pub fn setup(&mut self) -> Result<(), Error> {
-        self.pause()?;
-        while !self.checked && self.outcome.is_none() {
-            self.turn(None)?;
+        if self.torrent.is_none() {
+            self.add()?;
+        }
+        self.hold(true)?;
+        let trackers: BTreeSet<_> = self.metainfo.trackers.iter().flatten().collect();
+        let mut unanswered = match self.config.goal {
+            Goal::Check => 0,
+            Goal::Download | Goal::DownloadAndSeed | Goal::Seed => trackers.len(),
+        };
+        let until = self.reactor.now() + SETUP_MAX;
+        while self.outcome.is_none() && !(self.checked && unanswered == 0) {
+            let left = self.reactor.now().until(until);
+            if left.is_zero() {
+                break;
+            }
+            for event in self.turn(Some(left))? {
+                match event {
+                    Event::Tracker { result: Ok(_), .. } => unanswered = 0,
+                    Event::Tracker { result: Err(_), .. } => {
+                        unanswered = unanswered.saturating_sub(1);
+                    }
+                    _ => {}
+                }
+            }
         }
         match &self.outcome {
             Some(Outcome::Disk(error)) => Err(Error::Disk(error.clone())),
@@ -179,6 +206,7 @@ impl TorrentClient {
     pub fn resume(&mut self) -> Result<(), Error> {
         match self.torrent {
             None => self.add().map(|_| ()),
+            Some(_) if self.holding => self.hold(false),
             Some(torrent) => self.command(Command::Resume(torrent)),
         }
     }
@@ -294,6 +322,12 @@ impl TorrentClient {
         Ok(id)
     }
 
+    fn hold(&mut self, holding: bool) -> Result<(), Error> {
+        self.holding = holding;
+        self.moved.0 = self.reactor.now();
+        self.command(Command::Hold(holding))
+    }
+
     fn command(&mut self, command: Command) -> Result<(), Error> {
         let reply = self.reactor.command(self.host, command);
         reply.map(|_| ()).map_err(|_| Error::Stopped)
@@ -381,12 +415,16 @@ impl TorrentClient {
             return;
         };
         let fetching = torrent.phase == Phase::Downloading;
-        if fetching && !torrent.has_source && torrent.peers + torrent.half_open == 0 {
+        if fetching
+            && !self.holding
+            && !torrent.has_source
+            && torrent.peers + torrent.half_open == 0
+        {
             self.end(Outcome::NoSource);
             return;
         }
         let amount = torrent.downloaded + torrent.uploaded + u64::from(torrent.pieces_checked);
-        let waits = matches!(torrent.phase, Phase::DiskTrouble | Phase::Paused);
+        let waits = self.holding || matches!(torrent.phase, Phase::DiskTrouble | Phase::Paused);
         if amount != self.moved.1 || waits {
             self.moved = (now, amount);
         }
@@ -505,5 +543,7 @@ pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
 
 /// The session's own time to say goodbye, and some more: then the process goes anyway.
 const GOODBYE_MAX: Duration = limits::GOODBYE.saturating_add(Duration::from_millis(500));
+/// How long [`TorrentClient::setup`] waits for trackers: as long as one may take.
+const SETUP_MAX: Duration = Duration::from_secs(30);
 /// How often it is seen whether anything moves.
 const JUDGE_EVERY: Duration = Duration::from_millis(200);

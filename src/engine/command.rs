@@ -79,6 +79,9 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Connect to nobody and take nobody in while announces go on (`true`), or do so again (`false`). Who is
+    /// connected stays so.
+    Hold(bool),
     /// Say goodbye: trackers are told, peers are closed; [`super::io::Event::Stopped`] follows within
     /// [`limits::GOODBYE`].
     Shutdown,

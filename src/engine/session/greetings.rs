@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn dial(&mut self, now: Instant) {
         let mut half_open = self.half_open(Direction::Out);
         let full = self.peers() >= self.settings.max_peers;
-        if self.stopping || full {
+        if self.stopping || self.holding || full {
             return;
         }
         for (id, seat) in self.torrents.iter_mut() {
@@ -56,7 +56,7 @@ impl Session {
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
         let greeted = self.half_open(Direction::In) < self.settings.half_open;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        if self.stopping || !wanted || full || !greeted || banned {
+        if self.stopping || self.holding || !wanted || full || !greeted || banned {
             return None;
         }
         let greeting = Greeting {

@@ -65,6 +65,8 @@ pub struct Session {
     tracker: Option<TinyTracker>,
     key: u32,
     stopping: bool,
+    /// Whether nobody is connected to.
+    holding: bool,
 }
 
 /// A torrent and what announces it.
@@ -90,6 +92,7 @@ impl Session {
             timers: TimerTable::default(),
             banned: BTreeSet::new(),
             stopping: false,
+            holding: false,
         }
     }
 
@@ -151,6 +154,11 @@ impl Session {
                 if seat.torrent.is_ready() {
                     seat.announcer.start(now);
                 }
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
+            Command::Hold(holding) => {
+                self.holding = holding;
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
