@@ -1,4 +1,4 @@
-//! Reading a torrent from a file or from standard input.
+//! Reading a torrent from a file, from standard input or from a web server.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -8,21 +8,27 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::error::Error;
+use super::fetch::fetch;
 use crate::base::escape::escape_field;
 use crate::wire::metainfo::Metainfo;
 
-/// Reads the torrent file at `path`, or standard input if that is `-`, of at most `most` bytes.
+/// Reads the torrent file at `path`, or standard input if that is `-`, of at most `most` bytes. An `http` or `https`
+/// URL is asked for it, with the feature `fetch`; that takes at most half a minute.
 ///
 /// # Errors
 ///
 /// [`Error::Torrent`]: the file can't be read, is not a regular file, is too large, or is no torrent.
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
     let name = path.as_os_str().as_encoded_bytes();
-    if SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
-        let what = "only torrent files can be read, no magnet link and no URL";
+    if has_scheme(name, b"magnet:") {
+        let what = "magnet links are not followed yet";
         return Err(error("torrent.source", path, what));
     }
-    let bytes = if path.as_os_str() == "-" {
+    let is_url = has_scheme(name, b"http://") || has_scheme(name, b"https://");
+    let bytes = if is_url {
+        let url = path.to_str().unwrap_or_default();
+        fetch(url, most).map_err(|why| error("torrent.fetch", path, &why))?
+    } else if path.as_os_str() == "-" {
         read(io::stdin().lock(), most).map_err(|error| open_error(path, &error))?
     } else {
         // Opening a FIFO would wait for its other end.
@@ -73,8 +79,10 @@ fn error(kind: &'static str, path: &Path, what: &str) -> Error {
     }
 }
 
-/// What names a torrent in another way than by a file.
-const SCHEMES: [&[u8]; 3] = [b"magnet:", b"http://", b"https://"];
+fn has_scheme(name: &[u8], scheme: &[u8]) -> bool {
+    let start = name.get(..scheme.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
 
 #[cfg(test)]
 mod tests {

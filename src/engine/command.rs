@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::io::TorrentId;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
+use crate::net::resolver::Families;
 use crate::wire::metainfo::Metainfo;
 
 /// How a session behaves; the same for all its torrents.
@@ -21,11 +23,28 @@ pub struct Settings {
     pub max_peers: usize,
     /// Connections being opened or greeted at once.
     pub half_open: usize,
+    /// Which addresses are dialled and announced to.
+    pub families: Families,
+    /// Skip UDP trackers.
+    pub tcp_only: bool,
+    /// A connection that takes longer to open and to greet is given up.
+    pub connect_timeout: Duration,
+    /// The shortest time between two sweeps.
+    pub sweep: Duration,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
 }
 
 impl Settings {
+    /// Whether `address` is of a family that is spoken.
+    pub fn speaks(&self, address: SocketAddr) -> bool {
+        match self.families {
+            Families::Both => true,
+            Families::V4 => address.ip().to_canonical().is_ipv4(),
+            Families::V6 => address.ip().to_canonical().is_ipv6(),
+        }
+    }
+
     /// The usual settings under this name.
     pub fn new(peer_id: PeerId) -> Self {
         Self {
@@ -34,6 +53,10 @@ impl Settings {
             port: 0,
             max_peers: limits::PEERS,
             half_open: limits::HALF_OPEN,
+            families: Families::Both,
+            tcp_only: false,
+            connect_timeout: limits::GREETING_TIMEOUT,
+            sweep: limits::SWEEP,
             serve_tracker: false,
         }
     }
@@ -66,6 +89,9 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Connect to nobody and take nobody in while announces go on (`true`), or do so again (`false`). Who is
+    /// connected stays so.
+    Hold(bool),
     /// Say goodbye: trackers are told, peers are closed; [`super::io::Event::Stopped`] follows within
     /// [`limits::GOODBYE`].
     Shutdown,

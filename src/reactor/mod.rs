@@ -232,6 +232,11 @@ impl Reactor {
         self.signals.as_ref().map_or(0, Watch::stops)
     }
 
+    /// How often SIGHUP came.
+    pub fn hangups(&self) -> u32 {
+        self.signals.as_ref().map_or(0, Watch::hangups)
+    }
+
     /// How long the longest turn took, waiting not counted: whatever happens waits at most so long.
     pub fn longest_turn(&self) -> Duration {
         self.longest

@@ -65,6 +65,8 @@ pub struct Session {
     tracker: Option<TinyTracker>,
     key: u32,
     stopping: bool,
+    /// Whether nobody is connected to.
+    holding: bool,
 }
 
 /// A torrent and what announces it.
@@ -90,6 +92,7 @@ impl Session {
             timers: TimerTable::default(),
             banned: BTreeSet::new(),
             stopping: false,
+            holding: false,
         }
     }
 
@@ -163,6 +166,11 @@ impl Session {
                 if seat.torrent.is_ready() {
                     seat.announcer.start(now);
                 }
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
+            Command::Hold(holding) => {
+                self.holding = holding;
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
@@ -321,12 +329,9 @@ impl Session {
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let tiers = self.announced(&add);
         let announcer = Announcer::new(
-            if add.aim == Aim::Check {
-                &[]
-            } else {
-                &add.metainfo.trackers
-            },
+            &tiers,
             add.metainfo.private,
             info_hash,
             self.settings.peer_id,
@@ -355,6 +360,31 @@ impl Session {
             self.drive_announcers(now);
         }
         Ok(id)
+    }
+
+    /// The trackers that are told of a torrent.
+    fn announced(&mut self, add: &AddTorrent) -> Vec<Vec<String>> {
+        if add.aim == Aim::Check {
+            return Vec::new();
+        }
+        let mut tiers = add.metainfo.trackers.clone();
+        if self.settings.tcp_only {
+            let is_udp = |url: &String| {
+                let scheme = url.get(..UDP_SCHEME.len());
+                scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(UDP_SCHEME))
+            };
+            let count = tiers.iter().flatten().filter(|url| is_udp(url)).count();
+            tiers
+                .iter_mut()
+                .for_each(|tier| tier.retain(|url| !is_udp(url)));
+            if count > 0 {
+                let message = format!("no datagrams are sent, so {count} UDP trackers are skipped");
+                let kind = "tracker.udp";
+                self.out
+                    .push_back(Output::Event(Event::Warning { kind, message }));
+            }
+        }
+        tiers
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
@@ -488,3 +518,5 @@ fn push_bytes<'a>(out: &mut Segments<'a>, bytes: &'a [u8]) {
 
 /// Buffers of cut blocks that may be out beside one a connection.
 const JOINED_MAX: usize = 64;
+/// How the URL of a UDP tracker begins.
+const UDP_SCHEME: &str = "udp:";

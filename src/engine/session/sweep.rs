@@ -47,7 +47,7 @@ impl Session {
         let mut busy = false;
         let mut past = Vec::new();
         for (id, conn) in self.conns.iter() {
-            let young = now - conn.since < limits::GREETING_TIMEOUT;
+            let young = now - conn.since < self.settings.connect_timeout;
             match &conn.kind {
                 Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) if young => busy = true,
                 Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) => {
@@ -135,7 +135,7 @@ impl Session {
     /// The sweep stops when there is nothing to sweep: an idle box sleeps.
     fn set_next_sweep(&mut self, now: Instant, busy: bool) {
         if busy {
-            return self.timers.set(Timer::Sweep, now + limits::SWEEP);
+            return self.timers.set(Timer::Sweep, now + self.settings.sweep);
         }
         let mut next = (self.peers() > 0).then_some(now + limits::SWEEP_IDLE);
         if self.peers() < self.settings.max_peers {
@@ -145,7 +145,7 @@ impl Session {
                 .filter(|(_, seat)| seat.torrent.wants_peers())
             {
                 let dial = seat.torrent.swarm.next_dial();
-                next = earliest(next, dial.map(|at| at.max(now + limits::SWEEP)));
+                next = earliest(next, dial.map(|at| at.max(now + self.settings.sweep)));
             }
         }
         match next {
