@@ -110,6 +110,11 @@ impl Metainfo {
         Ok(metainfo)
     }
 
+    /// Whether it stands in for metadata that is not known yet ([`Metainfo::stand_in`]).
+    pub fn is_stand_in(&self) -> bool {
+        self.info.is_empty()
+    }
+
     /// The SHA-1 of `piece`, which must be below `geometry.pieces()`.
     pub fn hash(&self, piece: Piece) -> [u8; 20] {
         let at = self.hashes.start + piece.index() * 20;
