@@ -127,7 +127,9 @@ pub fn http_serve(bytes: &[u8]) {
 fn serve<'a>(bites: impl Iterator<Item = &'a [u8]>) -> (Option<String>, Vec<u8>) {
     let mut serve = HttpServe::new();
     let mut asked = None;
-    for bite in bites {
+    // A head is looked at when a line of it ends: this ends all of them.
+    let end: &[u8] = b"\r\n\r\n";
+    for bite in bites.chain([end]) {
         serve.handle_bytes(bite);
         if let Some(request) = serve.poll_request() {
             assert!(asked.replace(request.path_and_query).is_none(), "once");
