@@ -3,6 +3,8 @@
 pub mod bencode;
 pub mod extension;
 pub mod handshake;
+pub mod krpc;
+pub mod lsd;
 pub mod magnet;
 pub mod message;
 pub mod metainfo;

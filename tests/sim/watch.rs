@@ -32,6 +32,8 @@ pub(crate) struct Watch {
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
     once_asked: BTreeSet<Block>,
+    /// Blocks that came: a request that was on its way out then was answered before it left.
+    came: BTreeSet<Block>,
     /// Cancelled requests that the other side, if it speaks BEP 6, will still answer.
     cancelled: BTreeMap<Block, u32>,
     /// Requests of theirs that may be answered, and how often.
@@ -78,6 +80,7 @@ impl Watch {
             in_flight: BTreeSet::new(),
             in_flight_max: limits::PIPELINE_DEFAULT_MAX,
             once_asked: BTreeSet::new(),
+            came: BTreeSet::new(),
             cancelled: BTreeMap::new(),
             to_answer: BTreeMap::new(),
             new_haves: Vec::new(),
@@ -196,6 +199,7 @@ impl Watch {
                 if len == 0 {
                     return self.hear_refusal(block);
                 }
+                self.came.insert(block);
                 let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
@@ -309,7 +313,7 @@ impl Watch {
             return;
         }
         assert!(
-            self.in_flight.insert(block),
+            self.in_flight.insert(block) || self.came.contains(&block),
             "asks twice for {block:?} on one connection"
         );
         assert!(

@@ -3,6 +3,7 @@
 //! It knows neither torrents nor sockets: `Inbox` cuts bytes into messages, `Pipeline` remembers our requests,
 //! `Upload` the peer's, `Outbox` is what goes out next.
 
+pub mod flood;
 pub mod inbox;
 pub mod outbox;
 pub mod pipeline;
@@ -11,6 +12,7 @@ pub mod upload;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::flood::Flood;
 use self::outbox::Outbox;
 use self::pipeline::Pipeline;
 use self::upload::Upload;
@@ -71,6 +73,8 @@ pub struct Peer {
     pub uploaded: u64,
     /// Bytes it sent that were never asked for.
     pub unrequested: u64,
+    /// What it says beside requests and data.
+    pub flood: Flood,
     /// When it was last choked or unchoked by us.
     pub turned: Instant,
     /// Payload to it since then.
@@ -145,6 +149,7 @@ impl Peer {
             downloaded: 0,
             uploaded: 0,
             unrequested: 0,
+            flood: Flood::default(),
             turned: now,
             given: 0,
             rest_until: now,

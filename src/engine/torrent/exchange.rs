@@ -20,6 +20,10 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        let is_request = matches!(message, Message::Request(_));
+        if !is_request && peer.flood.handle_message(cx.now) {
+            return Err("peer.flood");
+        }
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {}
             Message::Choke => self.handle_choke(cx, conn, peer),
@@ -90,7 +94,8 @@ impl Torrent {
             if let Some(asked) = self.asked_at(peer, block) {
                 self.handle_reject(cx, conn, peer, asked);
             }
-            return Ok(());
+            let floods = peer.flood.handle_message(cx.now);
+            return if floods { Err("peer.flood") } else { Ok(()) };
         }
         let bytes = u64::from(block.len);
         self.flow.received(cx.now, bytes);
