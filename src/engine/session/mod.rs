@@ -255,14 +255,16 @@ impl Session {
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+    pub fn read_allowance(&self, _now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX {
-            0
-        } else {
-            usize::MAX
-        }
+        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        // Who does not take what its messages make us say sends no more of them.
+        let deaf = matches!(
+            self.conns.get(conn).map(|conn| &conn.kind),
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX
+        );
+        if behind || deaf { 0 } else { usize::MAX }
     }
 
     /// How the session stands.

@@ -19,6 +19,10 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        let is_request = matches!(message, Message::Request(_));
+        if !is_request && peer.flood.handle_message(cx.now) {
+            return Err("peer.flood");
+        }
         if self.is_blind() {
             return self.handle_blind(cx, conn, peer, message);
         }
@@ -82,7 +86,8 @@ impl Torrent {
             if let Some(asked) = self.asked_at(peer, block) {
                 self.handle_reject(cx, conn, peer, asked);
             }
-            return Ok(());
+            let floods = peer.flood.handle_message(cx.now);
+            return if floods { Err("peer.flood") } else { Ok(()) };
         }
         let bytes = u64::from(block.len);
         self.flow.received(cx.now, bytes);
