@@ -61,6 +61,13 @@ pub enum Input<'a> {
         /// Its payload.
         bytes: &'a [u8],
     },
+    /// A UDP datagram came in for a group of the neighbourhood (BEP 14).
+    Multicast {
+        /// Its sender.
+        from: SocketAddr,
+        /// Its payload.
+        bytes: &'a [u8],
+    },
     /// The disk has finished, or failed, something it was asked for.
     DiskDone(DiskDone),
 }
@@ -101,6 +108,13 @@ pub enum Output {
     /// Send a UDP datagram.
     Datagram {
         /// Where to.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Vec<u8>,
+    },
+    /// Send a UDP datagram to a group of the neighbourhood (BEP 14), on every interface.
+    Multicast {
+        /// The group.
         to: SocketAddr,
         /// Its payload.
         bytes: Vec<u8>,

@@ -77,6 +77,7 @@ impl Session {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId) {
+        let reserved = self.reserved();
         let full = self.peers() >= self.settings.max_peers;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -92,7 +93,7 @@ impl Session {
                     return self.put_back(id);
                 }
                 let info_hash = seat.torrent.metainfo.info_hash;
-                let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
+                let ours = handshake::encode(reserved, info_hash, self.settings.peer_id);
                 let mut outbox = Outbox::new(now);
                 outbox.push_bytes(&ours);
                 conn.since = now;
@@ -308,6 +309,13 @@ impl Session {
             .count()
     }
 
+    /// What we can do, for our handshakes.
+    fn reserved(&self) -> Reserved {
+        let mut reserved = Reserved::OURS;
+        reserved.set_dht(self.dht.is_some());
+        reserved
+    }
+
     /// A greeting came to nothing.
     fn give_up(&mut self, now: Instant, id: ConnId, why: Why) {
         log::debug!("greeting ended: {why}");
@@ -320,10 +328,10 @@ impl Session {
         if !self.torrents.get(torrent)?.torrent.is_ready() {
             return None;
         }
+        let ours = handshake::encode(self.reserved(), info_hash, self.settings.peer_id);
         let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else {
             return None;
         };
-        let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
         greeting.outbox.push_bytes(&ours);
         greeting.torrent = Some(torrent);
         self.out.push_back(Output::Transmit { conn: id });
@@ -385,6 +393,7 @@ impl Session {
             return;
         };
         let payload = self.our_handshake(&seat.torrent);
+        let dht_port = self.dht_port().filter(|_| !seat.torrent.metainfo.private);
         let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
             return;
         };
@@ -420,6 +429,9 @@ impl Session {
                     payload: &payload,
                 },
             );
+        }
+        if let Some(port) = dht_port.filter(|_| reserved.dht()) {
+            peer.send(now, port);
         }
         let client = escape::escape_field(&peer_id.0[..8]);
         let event = Event::PeerConnected {

@@ -3,11 +3,13 @@
 //! | file | what of the session it holds |
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
+//! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 
+mod finders;
 mod greetings;
 mod peers;
 mod sweep;
@@ -20,10 +22,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
 use super::conn::{Conn, Kind};
+use super::dht::Dht;
 use super::io::{
     ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
     TorrentTag,
 };
+use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
@@ -63,6 +67,8 @@ pub struct Session {
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
     tracker: Option<TinyTracker>,
+    dht: Option<Dht>,
+    lsd: Option<Lsd>,
     key: u32,
     stopping: bool,
     /// Whether nobody is connected to.
@@ -77,9 +83,9 @@ struct Seat {
 
 impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
-    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        Self {
+        let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
             key: rng.next_u32(),
             settings,
@@ -93,7 +99,12 @@ impl Session {
             banned: BTreeSet::new(),
             stopping: false,
             holding: false,
-        }
+            dht: None,
+            lsd: None,
+        };
+        session.new_dht(now);
+        session.new_lsd(now);
+        session
     }
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
@@ -110,6 +121,7 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
@@ -145,6 +157,8 @@ impl Session {
                     return Err(CommandError::Unknown);
                 }
                 self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                // It may have turned out to be private.
+                self.seek(now, torrent);
                 Reply::Done
             }
             Command::AddPeers { torrent, peers } => {
@@ -167,6 +181,7 @@ impl Session {
                     seat.announcer.start(now);
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
+                self.seek(now, torrent);
                 Reply::Done
             }
             Command::Hold(holding) => {
@@ -251,7 +266,9 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        seats.fold(self.timers.next(), earliest)
+        let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
+        let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        seats.fold(earliest(self.timers.next(), earliest(dht, lsd)), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
@@ -360,6 +377,7 @@ impl Session {
             seat.announcer.start(now);
             self.timers.set_earlier(Timer::Sweep, now);
             self.drive_announcers(now);
+            self.seek(now, id);
         }
         Ok(id)
     }
@@ -396,7 +414,9 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        for conn in seat.torrent.members.clone() {
+        let members = seat.torrent.members.clone();
+        self.seek(now, torrent);
+        for conn in members {
             self.close(now, conn, "paused");
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
@@ -411,6 +431,7 @@ impl Session {
 
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
+        (self.dht, self.lsd) = (None, None);
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()
@@ -441,7 +462,7 @@ impl Session {
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {
-        let torrent = match &done {
+        let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
             | DiskDone::Wrote { torrent, .. }
@@ -450,7 +471,7 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -468,6 +489,7 @@ impl Session {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);
                     self.drive_announcers(now);
+                    self.seek(now, id);
                 }
             }
             DiskDone::Wrote { block, buffer, .. } => {

@@ -34,7 +34,10 @@ impl Session {
         if seats.any(|(_, seat)| seat.announcer.handle_datagram(now, from, bytes, rng)) {
             drop(seats);
             self.drive_announcers(now);
+            return;
         }
+        drop(seats);
+        self.handle_dht_datagram(now, from, bytes);
     }
 
     pub(super) fn handle_tracker_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
