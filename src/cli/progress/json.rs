@@ -72,6 +72,7 @@ impl Json {
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Warning { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }

@@ -282,7 +282,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.trackers() > 0,
+                    || seat.announcer.has_hope(),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -311,6 +311,7 @@ impl Session {
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let is_scrape = add.aim == Aim::Scrape;
         let tiers = self.announced(&add);
         let announcer = Announcer::new(
             &tiers,
@@ -325,6 +326,12 @@ impl Session {
         let id = self.torrents.insert(Seat { torrent, announcer });
         if let Some(seat) = self.torrents.get_mut(id) {
             seat.torrent.id = id;
+        }
+        if is_scrape {
+            if let Some(seat) = self.torrents.get_mut(id) {
+                seat.announcer.scrape(now);
+            }
+            return Ok(id);
         }
         self.out
             .push_back(Output::Disk(DiskOp::Check { torrent: id }));
