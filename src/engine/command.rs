@@ -133,6 +133,8 @@ pub enum Aim {
     Seed,
     /// Only hash what is there: no peer, no tracker.
     Check,
+    /// Only ask the trackers what they count: no disk, no peer, no announce.
+    Scrape,
 }
 
 /// The answer to a command.

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::base::ids::{Block, Piece};
 use crate::base::slots::Key;
+use crate::wire::tracker_udp::Scrape;
 
 /// Tags the keys of connections.
 pub enum ConnTag {}
@@ -335,6 +336,15 @@ pub enum Event {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, String>,
+    },
+    /// A tracker told its counts ([`super::command::Aim::Scrape`]).
+    Scraped {
+        /// For which torrent.
+        torrent: TorrentId,
+        /// The tracker, as written in the torrent, escaped.
+        url: String,
+        /// What it counts.
+        counts: Scrape,
     },
     /// A peer came.
     PeerConnected {

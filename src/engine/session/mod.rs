@@ -314,7 +314,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.trackers() > 0,
+                    || seat.announcer.has_hope(),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -348,6 +348,7 @@ impl Session {
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let is_scrape = add.aim == Aim::Scrape;
         let tiers = self.announced(&add);
         let announcer = Announcer::new(
             &tiers,
@@ -370,6 +371,10 @@ impl Session {
             .get_mut(id)
             .expect("it was inserted in the line above");
         seat.torrent.id = id;
+        if is_scrape {
+            seat.announcer.scrape(now);
+            return Ok(id);
+        }
         if is_described {
             self.out
                 .push_back(Output::Disk(DiskOp::Check { torrent: id }));

@@ -189,6 +189,14 @@ impl Session {
                         result,
                     }));
                 }
+                Action::Scraped { url, counts } => {
+                    let event = Event::Scraped {
+                        torrent: id,
+                        url,
+                        counts,
+                    };
+                    self.out.push_back(Output::Event(event));
+                }
                 Action::Warning { url, text } => {
                     let message = format!("{url} says: {text}");
                     let event = Event::Warning {
