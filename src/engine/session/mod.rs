@@ -8,9 +8,11 @@
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+//! | `names.rs` | the addresses of trackers' names |
 
 mod finders;
 mod greetings;
+mod names;
 mod peers;
 mod sweep;
 #[cfg(test)]
@@ -32,12 +34,13 @@ use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::{Context, Order, Torrent};
-use super::tracker::Announcer;
 use super::tracker::serve::TinyTracker;
+use super::tracker::{Announcer, Identity};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::base::time::{Instant, earliest};
+use crate::net::resolver::{Resolver, ResolverConfig};
 
 /// The engine: pure, driven by `handle` and drained by `poll_output`.
 ///
@@ -69,6 +72,7 @@ pub struct Session {
     tracker: Option<TinyTracker>,
     dht: Option<Dht>,
     lsd: Option<Lsd>,
+    resolver: Resolver,
     key: u32,
     stopping: bool,
     /// Whether nobody is connected to.
@@ -87,6 +91,7 @@ impl Session {
         let mut rng = Rng::new(seed);
         let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
+            resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
             settings,
             rng,
@@ -122,6 +127,15 @@ impl Session {
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
             Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
+            Input::Dns { socket, event } => self.handle_dns(now, socket, event),
+            Input::DnsConfig { resolv_conf, hosts } => {
+                self.handle_dns_config(now, resolv_conf, hosts);
+            }
+            Input::Authorities {
+                conn,
+                trust,
+                now_unix,
+            } => self.handle_trust(now, conn, trust, now_unix),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
@@ -210,7 +224,7 @@ impl Session {
             Some(Kind::Greeting(greeting)) => {
                 greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
             }
-            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -241,8 +255,8 @@ impl Session {
                 greeting.outbox.transmitted(now, bytes);
                 false
             }
-            Kind::Tracker { http, .. } => {
-                http.transmitted(bytes);
+            Kind::Tracker(call) => {
+                call.transmitted(bytes);
                 false
             }
             Kind::Served(http) => {
@@ -268,7 +282,9 @@ impl Session {
         });
         let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
         let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
-        seats.fold(earliest(self.timers.next(), earliest(dht, lsd)), earliest)
+        let names = self.resolver.poll_timeout();
+        let own = earliest(self.timers.next(), names);
+        seats.fold(earliest(own, earliest(dht, lsd)), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
@@ -292,7 +308,7 @@ impl Session {
             let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
                 Kind::Dialling { torrent } => *torrent == id,
                 Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
             });
             snapshot.torrents.push(TorrentSnapshot {
                 torrent: id,
@@ -353,10 +369,13 @@ impl Session {
         let announcer = Announcer::new(
             &tiers,
             add.metainfo.private,
-            info_hash,
-            self.settings.peer_id,
-            self.settings.port,
-            self.key,
+            Identity {
+                info_hash,
+                peer_id: self.settings.peer_id,
+                port: self.settings.port,
+                key: self.key,
+                user_agent: self.settings.user_agent.clone(),
+            },
             &mut self.rng,
         );
         let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
@@ -427,7 +446,7 @@ impl Session {
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
             Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
@@ -462,6 +481,7 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
+            self.forget_names();
             self.out.push_back(Output::Event(Event::Stopped));
         }
     }
