@@ -21,6 +21,9 @@ pub(crate) struct Watch {
     sent_bytes: usize,
     queued_at_choke: usize,
     has_choked: bool,
+    /// The same for the last word on how many requests it queues.
+    queued_at_reqq: usize,
+    has_named_reqq: bool,
     fast: bool,
     extended: bool,
     choking: bool,
@@ -69,6 +72,8 @@ impl Watch {
             sent_bytes: 0,
             queued_at_choke: 0,
             has_choked: false,
+            queued_at_reqq: 0,
+            has_named_reqq: false,
             fast: false,
             extended: false,
             choking: true,
@@ -120,6 +125,9 @@ impl Watch {
     pub(crate) fn settle(&mut self, waiting: usize) {
         if std::mem::take(&mut self.has_choked) {
             self.queued_at_choke = self.sent_bytes + waiting;
+        }
+        if std::mem::take(&mut self.has_named_reqq) {
+            self.queued_at_reqq = self.sent_bytes + waiting;
         }
     }
 
@@ -208,7 +216,8 @@ impl Watch {
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
                 if let Some(reqq) = theirs.and_then(|theirs| theirs.reqq) {
-                    self.in_flight_max = reqq.max(self.in_flight.len());
+                    self.in_flight_max = reqq;
+                    self.has_named_reqq = true;
                 }
             }
             _ => {}
@@ -317,7 +326,7 @@ impl Watch {
             "asks twice for {block:?} on one connection"
         );
         assert!(
-            self.in_flight.len() <= self.in_flight_max,
+            self.in_flight.len() <= self.in_flight_max || at < self.queued_at_reqq,
             "{} in flight, {} allowed",
             self.in_flight.len(),
             self.in_flight_max

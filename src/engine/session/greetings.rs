@@ -56,7 +56,7 @@ impl Session {
                 .any(|(_, seat)| seat.torrent.is_ready());
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        let crowd = self.from_host(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
+        let crowd = self.inbound_of(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
         let shut = self.stopping || self.holding;
         if shut || !wanted || full || banned || crowd || !self.room_to_greet(now) {
             return None;
@@ -303,7 +303,7 @@ impl Session {
     }
 
     /// Inbound connections from this host.
-    fn from_host(&self, ip: IpAddr) -> usize {
+    fn inbound_of(&self, ip: IpAddr) -> usize {
         let host = ban_key(ip);
         let theirs = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Greeting(greeting) => greeting.direction == Direction::In,
