@@ -32,6 +32,7 @@ pub(super) struct Options {
     pub(super) force: bool,
     pub(super) allocate: Allocate,
     pub(super) max_torrent_size: usize,
+    pub(super) mem_limit: Option<u64>,
     pub(super) size: u64,
     pub(super) verbose: bool,
     pub(super) quiet: bool,
@@ -90,6 +91,7 @@ impl Options {
                 .map_or(limits::TORRENT_FILE_MAX, |size| {
                     usize::try_from(size).unwrap_or(usize::MAX)
                 }),
+            mem_limit: taker.value("--mem-limit", values::size)?,
             size: taker.value("--size", values::size)?.unwrap_or(DEMO_SIZE),
             verbose: taker.flag("--verbose"),
             quiet: taker.flag("--quiet"),
@@ -120,6 +122,7 @@ impl Options {
             force: self.force,
             max_torrent_size: self.max_torrent_size,
             stop_timeout: self.stop_timeout,
+            mem_limit: self.mem_limit,
             catch_signals: true,
             ..Config::default()
         }
@@ -141,6 +144,7 @@ impl Options {
             force: false,
             allocate: config.allocate,
             max_torrent_size: config.max_torrent_size,
+            mem_limit: None,
             size: DEMO_SIZE,
             verbose: false,
             quiet: false,

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::face::{Face, Run};
 use super::options::Options;
 use super::progress::Progress;
-use super::terminal;
+use super::{terminal, units};
 use crate::base::escape::escape_field;
+use crate::base::memory::Memory;
 use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load};
 
 /// Downloads or seeds one torrent.
@@ -24,6 +25,18 @@ pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
     }
 }
 
+/// What a memory limit means for this run.
+fn within(limit: u64, memory: &Memory) -> String {
+    format!(
+        "within {}: {} peers at most, buffers of {}, {} a connection in the kernel, {} requests a peer",
+        units::bytes(limit),
+        memory.peers,
+        units::bytes(memory.receive as u64),
+        units::bytes(memory.socket.map_or(0, |it| 2 * (it.receive + it.send)) as u64),
+        memory.requests,
+    )
+}
+
 fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Error, String)> {
     let unnamed = |error| (error, String::new());
     let metainfo = load(Path::new(torrent), options.max_torrent_size).map_err(unnamed)?;
@@ -36,6 +49,9 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
     if let (port, false) = client.port() {
         let message = format!("the ports asked for are taken, listening on {port}");
         face.warning(Duration::ZERO, "net.port", &message);
+    }
+    if let Some(limit) = options.mem_limit {
+        face.note(&within(limit, &client.memory()));
     }
     client.resume().map_err(with_name)?;
     let (outcome, run) = turns(&mut client, face).map_err(with_name)?;

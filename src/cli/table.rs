@@ -121,6 +121,13 @@ pub(super) const OPTIONS: &[Opt] = &[
         help: "bytes of the demo's payload (default: 256M)",
     },
     Opt {
+        long: "--mem-limit",
+        short: None,
+        value: Some("N"),
+        commands: RUNS,
+        help: "memory to keep within, 8M for one: smaller buffers, fewer peers",
+    },
+    Opt {
         long: "--progress",
         short: None,
         value: Some("KIND"),

@@ -59,6 +59,8 @@ pub struct Config {
     pub max_torrent_size: usize,
     /// Give up when nothing has moved for so long.
     pub stop_timeout: Option<Duration>,
+    /// Bytes of memory to keep within, by smaller buffers and fewer peers: see `docs/PERFORMANCE.md`.
+    pub mem_limit: Option<u64>,
     /// Whether SIGINT and SIGTERM are caught and end the client in good order.
     pub catch_signals: bool,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             force: false,
             max_torrent_size: limits::TORRENT_FILE_MAX,
             stop_timeout: None,
+            mem_limit: None,
             catch_signals: false,
         }
     }
@@ -154,6 +157,13 @@ impl Builder {
     #[must_use]
     pub fn stop_timeout(mut self, after: Duration) -> Self {
         self.config.stop_timeout = Some(after);
+        self
+    }
+
+    /// Bytes of memory to keep within; as much as it takes if nothing is said.
+    #[must_use]
+    pub fn mem_limit(mut self, bytes: u64) -> Self {
+        self.config.mem_limit = Some(bytes);
         self
     }
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub max_peers: usize,
     /// Connections being opened or greeted at once.
     pub half_open: usize,
+    /// Requests in flight to a peer, whatever its `reqq`.
+    pub requests: usize,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
 }
@@ -34,6 +36,7 @@ impl Settings {
             port: 0,
             max_peers: limits::PEERS,
             half_open: limits::HALF_OPEN,
+            requests: limits::REQQ,
             serve_tracker: false,
         }
     }
