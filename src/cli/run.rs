@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::face::{Face, Run};
 use super::options::Options;
 use super::progress::Progress;
-use super::{logger, terminal};
+use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
+use crate::base::memory::Memory;
 use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target};
 
 /// Downloads or seeds one torrent.
@@ -22,6 +23,18 @@ pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
             Exit::of(&error)
         }
     }
+}
+
+/// What a memory limit means for this run.
+fn within(limit: u64, memory: &Memory) -> String {
+    format!(
+        "within {}: {} peers at most, buffers of {}, {} a connection in the kernel, {} requests a peer",
+        units::bytes(limit),
+        memory.peers,
+        units::bytes(memory.receive as u64),
+        units::bytes(memory.socket.map_or(0, |it| 2 * (it.receive + it.send)) as u64),
+        memory.requests,
+    )
 }
 
 fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Error, String)> {
@@ -44,6 +57,9 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
     if let (port, false) = client.port() {
         let message = format!("the ports asked for are taken, listening on {port}");
         face.warning(Duration::ZERO, "net.port", &message);
+    }
+    if let Some(limit) = options.config.mem_limit {
+        face.note(&within(limit, &client.memory()));
     }
     client.resume().map_err(with_name)?;
     let (outcome, run) = turns(&mut client, face).map_err(with_name)?;

@@ -21,6 +21,7 @@
 
 mod authorities;
 mod bulk;
+mod calm;
 mod clock;
 mod host;
 mod jobs;
@@ -39,11 +40,14 @@ use std::time::Duration;
 
 use mio::Events;
 
+use self::calm::Calm;
 use self::host::Host;
 use self::jobs::JobPace;
 use self::listen::Accepted;
 use self::signals::Watch;
 use self::sockets::{SocketKey, Sockets, Source};
+use crate::base::limits;
+use crate::base::memory::Memory;
 use crate::base::time::{Instant, earliest};
 use crate::disk::{Budget, FileStore, Place, Store as _, Totals};
 use crate::engine::Session;
@@ -72,28 +76,44 @@ pub struct Reactor {
     queue: Vec<SocketKey>,
     heard: Vec<(HostId, Event)>,
     jobs: JobPace,
+    memory: Memory,
+    calm: Calm,
+    /// Bytes received and sent in this turn.
+    moved: usize,
     longest: Duration,
     turns: u64,
 }
 
 impl Reactor {
-    /// A reactor without sessions. Its clock starts at zero now.
+    /// A reactor without sessions whose memory has no limit. Its clock starts at zero now.
     ///
     /// # Errors
     ///
     /// What the system says if it has no descriptor for the poll.
     pub fn new() -> io::Result<Self> {
+        Self::within(Memory::default())
+    }
+
+    /// As [`Reactor::new`], with buffers of these sizes. How many peers there may be, the sessions' settings say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::new`].
+    pub fn within(memory: Memory) -> io::Result<Self> {
         Ok(Self {
             clock: Clock::new(),
-            net: Sockets::new()?,
+            net: Sockets::new(memory.socket)?,
             events: Events::with_capacity(EVENTS),
             hosts: Vec::new(),
             signals: None,
-            receive: vec![0; RECEIVE_BUFFER],
-            send: vec![0; send::BUFFER],
+            receive: vec![0; memory.receive],
+            send: vec![0; memory.send + limits::BLOCK as usize],
             queue: Vec::new(),
             heard: Vec::new(),
             jobs: JobPace::new(),
+            memory,
+            calm: Calm::default(),
+            moved: 0,
             longest: Duration::ZERO,
             turns: 0,
         })
@@ -107,8 +127,9 @@ impl Reactor {
     pub fn host(&mut self, session: Session, listening: Vec<Listening>) -> io::Result<HostId> {
         let id = HostId(self.hosts.len());
         let port = listening.first().map_or(0, |one| one.address().port());
-        self.hosts
-            .push(Host::new(id, session, FileStore::default(), port));
+        let mut store = FileStore::default();
+        store.set_read_back(self.memory.read_back);
+        self.hosts.push(Host::new(id, session, store, port));
         for one in listening {
             self.net.listen(id, one.into_socket())?;
         }
@@ -244,9 +265,19 @@ impl Reactor {
     ///
     /// What the system says if it can't wait: there is no going on.
     pub fn turn(&mut self, most: Option<Duration>) -> io::Result<()> {
-        let wait = self.wait_at_most(self.clock.now(), most);
+        let mut now = self.clock.now();
+        let mut wait = self.wait_at_most(now, most);
+        // What is at hand is done at once, and so is what is due; only sockets are left alone for a while.
+        let rest = self.calm.rest(now);
+        let rest = wait.map_or(rest, |wait| wait.min(rest));
+        if !rest.is_zero() {
+            self.net.rest(rest)?;
+            now = self.clock.now();
+            wait = self.wait_at_most(now, most);
+        }
         self.net.wait(&mut self.events, wait)?;
         let now = self.clock.now();
+        self.moved = 0;
         self.mark(now);
         self.connect(now);
         self.accept(now);
@@ -257,6 +288,7 @@ impl Reactor {
         self.time_out(now);
         self.write(now);
         self.net.reap();
+        self.calm.handle_turn(now, self.moved);
         self.turns += 1;
         self.longest = self.longest.max(self.clock.now() - now);
         Ok(())
@@ -449,6 +481,7 @@ impl Reactor {
             }
             Ok(bytes) => {
                 net.handle_read(now, key, Some(bytes), room);
+                self.moved += bytes;
                 let bytes = &self.receive[..bytes];
                 let input = Input::Received { conn, bytes };
                 host.handle(net, now, input, &mut self.heard);
@@ -569,7 +602,7 @@ impl Reactor {
             };
             let host = &mut self.hosts[stream.host.0];
             let net = &mut self.net;
-            send::send(host, net, now, key, &mut self.send, &mut self.heard);
+            self.moved += send::send(host, net, now, key, &mut self.send, &mut self.heard);
         }
         self.queue = queue;
     }
@@ -588,8 +621,6 @@ pub enum AddError {
 const FLUSH: Duration = Duration::from_millis(700);
 /// Events taken at once; more wait for the next turn.
 const EVENTS: usize = 256;
-/// The receive buffer: larger reads are hardly cheaper and spill out of the cache.
-const RECEIVE_BUFFER: usize = 256 * 1024;
 /// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.
 const READ_TURN: usize = 4 << 20;
 /// Connections accepted in a turn, a listener.

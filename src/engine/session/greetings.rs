@@ -414,6 +414,7 @@ impl Session {
         let mut peer = Box::new(Peer::new(now, conn.address, greeting.direction, pieces));
         peer.id = Some(peer_id);
         peer.reserved = reserved;
+        peer.pipeline.set_most(self.settings.requests);
         std::mem::swap(&mut peer.outbox, &mut greeting.outbox);
         // The shell was told of the handshake; whether it has gone yet, only the next flush can tell.
         peer.announced = !peer.outbox.is_empty();
