@@ -31,7 +31,7 @@ impl Exit {
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::Torrent { .. } => Self::Torrent,
-            Error::Disk(_) => Self::Disk,
+            Error::Disk(_) | Error::Create { .. } => Self::Disk,
             Error::NoSource | Error::Stalled => Self::GaveUp,
             Error::Incomplete => Self::Incomplete,
             Error::Interrupted => Self::Interrupted,

@@ -146,7 +146,9 @@ impl Face {
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
         let (message, next) = match error {
-            Error::Torrent { .. } => (error.to_string(), "nothing was started"),
+            Error::Torrent { .. } | Error::Create { .. } => {
+                (error.to_string(), "nothing was started")
+            }
             Error::Disk(_) => (error.to_string(), "stopped; run again to go on"),
             Error::NoSource => (format!("{name}: {error}"), "giving up"),
             Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),

@@ -27,6 +27,7 @@
 //! ```
 
 mod config;
+pub mod create;
 mod error;
 mod load;
 mod torrent_client;
