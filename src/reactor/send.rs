@@ -29,7 +29,7 @@ pub(super) fn send(
     };
     let conn = stream.conn;
     let mut segments = Segments::new(stream.room);
-    host.session.poll_transmit(conn, &mut segments);
+    host.session.poll_transmit(now, conn, &mut segments);
     if segments.as_slice().is_empty() {
         net.handle_write(key, true, false);
         return;
@@ -46,7 +46,7 @@ pub(super) fn send(
                 host.session.transmitted(now, conn, bytes);
             }
             host.settle(net, now, &[], heard);
-            let more = net.stream(key).is_some() && has_more(host, conn);
+            let more = net.stream(key).is_some() && has_more(host, now, conn);
             net.handle_write(key, all, more);
         }
         Err(error) => {
@@ -57,9 +57,9 @@ pub(super) fn send(
     }
 }
 
-fn has_more(host: &Host, conn: crate::engine::io::ConnId) -> bool {
+fn has_more(host: &Host, now: Instant, conn: crate::engine::io::ConnId) -> bool {
     let mut one = Segments::new(1);
-    host.session.poll_transmit(conn, &mut one);
+    host.session.poll_transmit(now, conn, &mut one);
     !one.as_slice().is_empty()
 }
 

@@ -6,6 +6,7 @@ mod disk;
 mod greetings;
 mod openings;
 mod pauses;
+mod rates;
 mod requests;
 mod scene;
 mod timing;

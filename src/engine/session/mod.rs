@@ -5,11 +5,13 @@
 //! | `mod.rs` | the boundary: what the world calls |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
+//! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 
 mod greetings;
 mod peers;
+mod rates;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod trackers;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use self::rates::Rates;
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
 use super::conn::{Conn, Kind};
 use super::io::{
@@ -62,6 +65,7 @@ pub struct Session {
     pool: Pool,
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
+    rates: Rates,
     tracker: Option<TinyTracker>,
     key: u32,
     stopping: bool,
@@ -75,11 +79,12 @@ struct Seat {
 
 impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
-    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
         Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
             key: rng.next_u32(),
+            rates: Rates::new(now, &settings),
             settings,
             rng,
             conns: Slots::default(),
@@ -169,11 +174,15 @@ impl Session {
     }
 
     /// What `conn` has to send, as much as `out` has room for; the same until `transmitted` says it went.
-    pub fn poll_transmit<'a>(&'a self, conn: ConnId, out: &mut Segments<'a>) {
+    pub fn poll_transmit<'a>(&'a self, now: Instant, conn: ConnId, out: &mut Segments<'a>) {
         match self.conns.get(conn).map(|conn| &conn.kind) {
-            Some(Kind::Peer { torrent, peer, .. }) => peer.outbox.poll_transmit(*torrent, out),
+            Some(Kind::Peer { torrent, peer, .. }) => {
+                let payload = self.rates.up_allowance(now);
+                peer.outbox.poll_transmit(*torrent, payload, out);
+            }
             Some(Kind::Greeting(greeting)) => {
-                greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
+                let nothing = TorrentId::from_bits(0);
+                greeting.outbox.poll_transmit(nothing, 0, out);
             }
             Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
@@ -189,6 +198,7 @@ impl Session {
         let ended = match kind {
             Kind::Peer { torrent, peer, .. } => {
                 let payload = peer.outbox.transmitted(now, bytes);
+                self.rates.sent(now, conn, bytes);
                 if let Some(seat) = self.torrents.get_mut(*torrent) {
                     if payload > 0 {
                         seat.torrent.flow.sent(now, payload);
@@ -231,17 +241,20 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        seats.fold(self.timers.next(), earliest)
+        let own = earliest(self.timers.next(), self.rates.poll_timeout());
+        seats.fold(own, earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+    pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
         if self.pool.out() > self.conns.len() + JOINED_MAX {
-            0
-        } else {
-            usize::MAX
+            return 0;
+        }
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
+            _ => usize::MAX,
         }
     }
 
