@@ -144,6 +144,28 @@ fn a_liar_is_named_and_nothing_of_it_counts() {
 }
 
 #[test]
+fn peers_are_reached_over_ipv6_and_only_over_the_family_that_is_wanted() {
+    let scene = Scene::new("families", 5 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let port = address.rsplit(':').next().expect("it has a port");
+    let v6 = format!("[::1]:{port}");
+    let fetch = |out: &str, more: &[&str], peer: &str| {
+        let arguments = ["x.torrent", "-o", out, "--port", "0", "--peers", peer];
+        scene.run(&[&arguments[..], more].concat())
+    };
+    // The same port in both families.
+    let ended = fetch("six", &["--ipv6"], &v6);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("six/x.bin"));
+    for (family, peer) in [("--ipv4", v6.as_str()), ("--ipv6", address.as_str())] {
+        let ended = fetch("none", &[family], peer);
+        assert_eq!(ended.code(), 5, "{ended:?}");
+        assert!(ended.stderr.starts_with("error[peers.none]"), "{ended:?}");
+    }
+    assert_eq!(fetch("four", &["--ipv4"], &address).code(), 0);
+}
+
+#[test]
 fn the_library_looks_first_and_then_fetches() {
     let scene = Scene::new("library", 12 * PIECE);
     let (_seeder, address) = Running::seeder(&scene, &[]);

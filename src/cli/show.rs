@@ -25,7 +25,7 @@ pub(super) fn show(options: &Options) -> Exit {
 }
 
 fn show_one(options: &Options, torrent: &OsStr) -> Exit {
-    match load(Path::new(torrent), options.max_torrent_size) {
+    match load(Path::new(torrent), options.config.max_torrent_size) {
         Ok(metainfo) if options.json => {
             if let Ok(text) = serde_json::to_string(&Shown::of(&metainfo)) {
                 terminal::out(&text);

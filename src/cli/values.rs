@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use super::options::ProgressKind;
 use crate::base::escape::escape_field;
 use crate::base::limits;
@@ -86,6 +88,31 @@ pub(super) fn progress(value: &OsStr) -> Result<ProgressKind, String> {
     }
 }
 
+/// How much is logged.
+pub(super) fn log_level(value: &OsStr) -> Result<LevelFilter, String> {
+    let level = text(value).and_then(|text| text.parse().ok());
+    level.ok_or_else(|| "off, error, warn, info, debug or trace".into())
+}
+
+/// 1 to 63 visible ASCII characters or spaces: it stands in HTTP headers and in handshakes.
+pub(super) fn user_agent(value: &OsStr) -> Result<String, String> {
+    let good = |text: &&str| text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    let text = text(value).filter(good).map(str::trim);
+    text.filter(|text| (1..AGENT_MAX).contains(&text.len()))
+        .map(str::to_owned)
+        .ok_or_else(|| format!("1 to {} visible ASCII characters", AGENT_MAX - 1))
+}
+
+/// 1 to 12 visible ASCII characters: enough of the id stays random.
+pub(super) fn peer_id_prefix(value: &OsStr) -> Result<String, String> {
+    let good = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    text(value)
+        .filter(good)
+        .filter(|text| text.len() <= PREFIX_MAX)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("1 to {PREFIX_MAX} visible ASCII characters"))
+}
+
 /// Addresses in a list, or a file with one a line; empty lines and those that begin with `#` are passed over.
 pub(super) fn peers(value: &OsStr) -> Result<Vec<SocketAddr>, String> {
     let listed = text(value).map(|text| addresses(text.split(',')));
@@ -140,7 +167,11 @@ fn text(value: &OsStr) -> Option<&str> {
 }
 
 /// More connections than any one machine needs; each costs a descriptor.
-const PEERS_MOST: usize = 10_000;
+pub(super) const PEERS_MOST: usize = 10_000;
+/// The engine's bound for a client's name.
+const AGENT_MAX: usize = 64;
+/// Of the 20 bytes of a peer id.
+const PREFIX_MAX: usize = crate::client::PEER_ID_PREFIX_MAX;
 /// A file of so many bytes names more addresses than are remembered.
 const PEERS_FILE_MOST: u64 = 1 << 20;
 

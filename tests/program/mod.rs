@@ -50,6 +50,9 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
         command.args(arguments).current_dir(&self.dir);
         command.stdin(Stdio::null());
+        // Nobody's own settings and state are used.
+        command.env("XDG_STATE_HOME", self.path("state"));
+        command.env_remove("XDG_CONFIG_HOME");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
         let stdout = child.stdout.take().expect("it is piped");

@@ -14,7 +14,6 @@ use crate::engine::peer::outbox::Outbox;
 use crate::engine::peer::{Direction, Peer};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
-use crate::wire::extension;
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
 
@@ -23,7 +22,7 @@ impl Session {
     pub(super) fn dial(&mut self, now: Instant) {
         let mut half_open = self.half_open(Direction::Out);
         let full = self.peers() >= self.settings.max_peers;
-        if self.stopping || full {
+        if self.stopping || self.holding || full {
             return;
         }
         for (id, seat) in self.torrents.iter_mut() {
@@ -31,7 +30,7 @@ impl Session {
                 let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else {
                     break;
                 };
-                if self.banned.contains(&ban_key(to.ip())) {
+                if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {
                     seat.torrent.swarm.forget(to);
                     continue;
                 }
@@ -56,7 +55,7 @@ impl Session {
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
         let greeted = self.half_open(Direction::In) < self.settings.half_open;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        if self.stopping || !wanted || full || !greeted || banned {
+        if self.stopping || self.holding || !wanted || full || !greeted || banned {
             return None;
         }
         let greeting = Greeting {
@@ -66,7 +65,8 @@ impl Session {
             outbox: Outbox::new(now),
         };
         let kind = Kind::Greeting(greeting);
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         Some(self.conns.insert(Conn {
             address: from,
             since: now,
@@ -345,6 +345,10 @@ impl Session {
         peer_id: PeerId,
         reserved: Reserved,
     ) {
+        let Some(seat) = self.torrents.get(torrent) else {
+            return;
+        };
+        let payload = self.our_handshake(&seat.torrent);
         let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
             return;
         };
@@ -373,8 +377,6 @@ impl Session {
         };
         t.handle_joined(&cx, id, &mut peer);
         if reserved.extended() {
-            let payload =
-                extension::encode_handshake(&self.settings.user_agent, self.settings.port);
             peer.send(
                 now,
                 Message::Extended {
@@ -395,7 +397,8 @@ impl Session {
             peer,
         };
         self.out.push_back(Output::Event(event));
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         if !self.timers.is_set(Timer::Choke) {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
         }

@@ -69,6 +69,8 @@ pub struct Session {
     tracker: Option<TinyTracker>,
     key: u32,
     stopping: bool,
+    /// Whether nobody is connected to.
+    holding: bool,
 }
 
 /// A torrent and what announces it.
@@ -95,6 +97,7 @@ impl Session {
             timers: TimerTable::default(),
             banned: BTreeSet::new(),
             stopping: false,
+            holding: false,
         }
     }
 
@@ -136,7 +139,19 @@ impl Session {
             return Err(CommandError::Stopping);
         }
         let reply = match command {
-            Command::Add(add) => Reply::Added(self.add(now, add)?),
+            Command::Add(add) => Reply::Added(self.add(now, add, true)?),
+            Command::AddUndescribed(add) => Reply::Added(self.add(now, add, false)?),
+            Command::Describe { torrent, metainfo } => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                if !seat.torrent.describe(metainfo, &mut self.rng) {
+                    return Err(CommandError::Unknown);
+                }
+                self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                Reply::Done
+            }
             Command::AddPeers { torrent, peers } => {
                 let seat = self
                     .torrents
@@ -156,6 +171,11 @@ impl Session {
                 if seat.torrent.is_ready() {
                     seat.announcer.start(now);
                 }
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
+            Command::Hold(holding) => {
+                self.holding = holding;
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
@@ -274,6 +294,7 @@ impl Session {
                 phase: torrent.phase(),
                 pieces_have: torrent.pieces.have().count(),
                 pieces: torrent.geometry().pieces(),
+                metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
                 bytes_have: torrent.pieces.bytes_have(),
                 bytes: torrent.geometry().total(),
@@ -311,17 +332,19 @@ impl Session {
         snapshot
     }
 
-    fn add(&mut self, now: Instant, add: AddTorrent) -> Result<TorrentId, CommandError> {
+    fn add(
+        &mut self,
+        now: Instant,
+        add: AddTorrent,
+        is_described: bool,
+    ) -> Result<TorrentId, CommandError> {
         let info_hash = add.metainfo.info_hash;
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let tiers = self.announced(&add);
         let announcer = Announcer::new(
-            if add.aim == Aim::Check {
-                &[]
-            } else {
-                &add.metainfo.trackers
-            },
+            &tiers,
             add.metainfo.private,
             info_hash,
             self.settings.peer_id,
@@ -329,14 +352,52 @@ impl Session {
             self.key,
             &mut self.rng,
         );
-        let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
+        let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
+        let torrent = if is_described {
+            Torrent::new(now, nowhere, add, rng)
+        } else {
+            Torrent::undescribed(now, nowhere, add, rng)
+        };
         let id = self.torrents.insert(Seat { torrent, announcer });
-        if let Some(seat) = self.torrents.get_mut(id) {
-            seat.torrent.id = id;
+        let seat = self
+            .torrents
+            .get_mut(id)
+            .expect("it was inserted in the line above");
+        seat.torrent.id = id;
+        if is_described {
+            self.out
+                .push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        } else {
+            seat.announcer.start(now);
+            self.timers.set_earlier(Timer::Sweep, now);
+            self.drive_announcers(now);
         }
-        self.out
-            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         Ok(id)
+    }
+
+    /// The trackers that are told of a torrent.
+    fn announced(&mut self, add: &AddTorrent) -> Vec<Vec<String>> {
+        if add.aim == Aim::Check {
+            return Vec::new();
+        }
+        let mut tiers = add.metainfo.trackers.clone();
+        if self.settings.tcp_only {
+            let is_udp = |url: &String| {
+                let scheme = url.get(..UDP_SCHEME.len());
+                scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(UDP_SCHEME))
+            };
+            let count = tiers.iter().flatten().filter(|url| is_udp(url)).count();
+            tiers
+                .iter_mut()
+                .for_each(|tier| tier.retain(|url| !is_udp(url)));
+            if count > 0 {
+                let message = format!("no datagrams are sent, so {count} UDP trackers are skipped");
+                let kind = "tracker.udp";
+                self.out
+                    .push_back(Output::Event(Event::Warning { kind, message }));
+            }
+        }
+        tiers
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
@@ -470,3 +531,5 @@ fn push_bytes<'a>(out: &mut Segments<'a>, bytes: &'a [u8]) {
 
 /// Buffers of cut blocks that may be out beside one a connection.
 const JOINED_MAX: usize = 64;
+/// How the URL of a UDP tracker begins.
+const UDP_SCHEME: &str = "udp:";
