@@ -34,7 +34,7 @@ impl Exit {
         match error {
             Error::Torrent { .. } => Self::Torrent,
             Error::Disk(error) if error.kind == DiskErrorKind::Locked => Self::Running,
-            Error::Disk(_) => Self::Disk,
+            Error::Disk(_) | Error::Create { .. } => Self::Disk,
             Error::NoSource | Error::NoAnswer | Error::Stalled => Self::GaveUp,
             Error::Incomplete => Self::Incomplete,
             Error::Interrupted => Self::Interrupted,

@@ -148,7 +148,9 @@ impl Face {
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
         let (message, next) = match error {
-            Error::Torrent { .. } => (error.to_string(), "nothing was started"),
+            Error::Torrent { .. } | Error::Create { .. } => {
+                (error.to_string(), "nothing was started")
+            }
             Error::Disk(disk) if disk.kind == DiskErrorKind::Locked => {
                 (error.to_string(), "this one ends")
             }

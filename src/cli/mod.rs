@@ -1,6 +1,7 @@
 //! The command line: options in, exit status out.
 
 mod config_file;
+mod create;
 mod demo;
 mod exit;
 mod face;
@@ -43,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Download | Command::Seed => run::run(&options, &options.torrents[0]),
         Command::Check => run::check(&options),
         Command::Show => show::show(&options),
+        Command::Create => create::create(&options),
         Command::Magnet => magnet::magnet(&options),
         Command::Scrape => scrape::scrape(&options),
         Command::Demo => demo::demo(&options),

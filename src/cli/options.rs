@@ -11,6 +11,7 @@ use super::config_file::{self, ConfigFile, Warning};
 use super::table::{COMMANDS, OPTIONS, Opt};
 use super::values;
 use crate::base::escape::escape_field;
+use crate::client::create::Recipe;
 use crate::client::{Config, Families, Goal};
 
 /// What the command line and the configuration file ask for.
@@ -22,6 +23,8 @@ pub(super) struct Options {
     pub(super) torrents: Vec<OsString>,
     /// The client's settings for one torrent.
     pub(super) config: Config,
+    /// For `create`: what to make, but for the paths.
+    pub(super) recipe: Recipe,
     pub(super) progress: ProgressKind,
     pub(super) json: bool,
     /// Bytes of the demo's payload.
@@ -78,6 +81,7 @@ impl Options {
             command,
             torrents: Vec::new(),
             config,
+            recipe: Recipe::of(Vec::<PathBuf>::new()),
             progress: ProgressKind::Auto,
             json: false,
             size: DEMO_SIZE,
@@ -168,6 +172,33 @@ impl Options {
         );
         self.log_file = taker.value("--log-file", values::path)?;
         self.torrents.extend(taker.value("--torrent", values::os)?);
+        self.take_limits(taker)?;
+        self.take_recipe(taker)
+    }
+
+    fn take_limits(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
+        let config = &mut self.config;
+        config.max_download_rate = taker.value("--max-download-rate", values::size)?;
+        config.max_upload_rate = taker.value("--max-upload-rate", values::size)?;
+        config.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
+        config.seed_time = taker.value("--seed-time", values::duration)?;
+        let ends = config.seed_ratio.is_some() || config.seed_time.is_some();
+        if ends && config.goal == Goal::Download {
+            config.goal = Goal::DownloadAndSeed;
+        }
+        Ok(())
+    }
+
+    fn take_recipe(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
+        let recipe = &mut self.recipe;
+        recipe.trackers = taker.values("--tracker", values::tier)?;
+        recipe.web_seeds = taker.values("--web-seed", values::web_seed)?;
+        recipe.piece_length = taker.value("--piece-length", values::piece_length)?;
+        recipe.private = taker.flag("--private");
+        recipe.name = taker.value("--name", values::string)?;
+        recipe.comment = taker.value("--comment", values::string)?;
+        recipe.source = taker.value("--source", values::string)?;
+        recipe.creation_date = taker.value("--creation-date", values::seconds)?;
         Ok(())
     }
 
@@ -175,12 +206,16 @@ impl Options {
         let given = self.torrents.len();
         let (least, most) = match self.command {
             Command::Download | Command::Seed | Command::Scrape => (1, 1),
-            Command::Check | Command::Show | Command::Magnet => (1, usize::MAX),
+            Command::Check | Command::Show | Command::Magnet | Command::Create => (1, usize::MAX),
             Command::Generate => (1, 1),
             Command::Demo | Command::Help | Command::Version => (0, 0),
         };
         if given < least {
-            return Err(UsageError::new("no torrent is named"));
+            let what = match self.command {
+                Command::Create => "no file or directory is named",
+                _ => "no torrent is named",
+            };
+            return Err(UsageError::new(what));
         }
         if given > most {
             let extra = escape_field(self.torrents[most].as_encoded_bytes());
@@ -230,6 +265,7 @@ pub(super) enum Command {
     Check,
     Show,
     Magnet,
+    Create,
     Scrape,
     Demo,
     /// Writes the manual page or a shell's completions: for whoever packs the program.
@@ -336,6 +372,8 @@ impl Line {
             match times.count() {
                 0 => {}
                 1 if option.commands.contains(&self.command) => {}
+                _ if option.commands.contains(&self.command)
+                    && REPEATABLE.contains(&option.long) => {}
                 1 => {
                     let message = format!("{} does not go with this command", option.long);
                     return Err(UsageError::new(message));
@@ -356,6 +394,19 @@ struct Taker(Arguments);
 impl Taker {
     fn flag(&mut self, name: &'static str) -> bool {
         self.0.contains(name)
+    }
+
+    /// The values of an option that may be given more than once, in order.
+    fn values<T>(
+        &mut self,
+        name: &'static str,
+        read: fn(&OsStr) -> Result<T, String>,
+    ) -> Result<Vec<T>, UsageError> {
+        let mut values = Vec::new();
+        while let Some(value) = self.value(name, read)? {
+            values.push(value);
+        }
+        Ok(values)
     }
 
     fn value<T>(
@@ -457,6 +508,8 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// The commands that a configuration file has something to say to.
 const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
+/// Options that may be given more than once.
+const REPEATABLE: [&str; 2] = ["--tracker", "--web-seed"];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 

@@ -71,6 +71,13 @@ pub(super) const COMMANDS: &[Word] = &[
         about: "Prints the magnet link of the torrent.",
     },
     Word {
+        word: "create",
+        command: Command::Create,
+        follows: "PATH...",
+        help: "make a torrent file: -o OUT (NAME.torrent)",
+        about: "Makes a torrent file of a file or a directory; several paths are put below a directory of the name given with --name. With -o it goes to that file, or into that directory; `-o -` is standard output. Links that lead out of a directory, links to directories, devices and names that are not UTF-8 are refused. The same files and options give the same bytes.",
+    },
+    Word {
         word: "scrape",
         command: Command::Scrape,
         follows: "TORRENT",
@@ -134,6 +141,42 @@ pub(super) const OPTIONS: &[Opt] = &[
         beside: false,
     },
     Opt {
+        long: "--max-download-rate",
+        short: None,
+        value: Some(("N", Values::Text)),
+        commands: RUNS,
+        help: "limits",
+        about: "Bytes a second that all peers together may send us: 500k, 10M. Default: no limit.",
+        beside: false,
+    },
+    Opt {
+        long: "--max-upload-rate",
+        short: None,
+        value: Some(("N", Values::Text)),
+        commands: RUNS,
+        help: "",
+        about: "Bytes a second that all peers together may be sent. Default: no limit.",
+        beside: true,
+    },
+    Opt {
+        long: "--seed-ratio",
+        short: None,
+        value: Some(("R", Values::Text)),
+        commands: RUNS,
+        help: "seed until then: 1.5, 2h",
+        about: "Seed until R times the size was sent in this run, then end with exit status 0. Means --seed.",
+        beside: false,
+    },
+    Opt {
+        long: "--seed-time",
+        short: None,
+        value: Some(("T", Values::Text)),
+        commands: RUNS,
+        help: "",
+        about: "Seed for so long, then end with exit status 0. Means --seed. With --seed-ratio whichever comes first.",
+        beside: true,
+    },
+    Opt {
         long: "--port",
         short: None,
         value: Some(("N[-M]", Values::Text)),
@@ -182,7 +225,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "--force",
         short: None,
         value: None,
-        commands: FETCHES,
+        commands: FORCES,
         help: "an existing file that is longer may be cut",
         about: "An existing file that is longer than the torrent says may be cut. Without it the download is refused.",
         beside: false,
@@ -329,6 +372,78 @@ pub(super) const OPTIONS: &[Opt] = &[
         beside: true,
     },
     Opt {
+        long: "--tracker",
+        short: None,
+        value: Some(("URL", Values::Text)),
+        commands: CREATES,
+        help: "create: where peers meet, a tier each",
+        about: "Announce URL for the torrent. Each time it is given it begins a tier; the URLs of one tier stand in one value, between spaces.",
+        beside: false,
+    },
+    Opt {
+        long: "--web-seed",
+        short: None,
+        value: Some(("URL", Values::Text)),
+        commands: CREATES,
+        help: "create: a web server that has the files",
+        about: "URL of a web server that has the files. May be given more than once.",
+        beside: false,
+    },
+    Opt {
+        long: "--piece-length",
+        short: None,
+        value: Some(("N", Values::Text)),
+        commands: CREATES,
+        help: "create: 16k to 64M (about 1000 pieces)",
+        about: "Bytes a piece: a power of two from 16k to 64M. Default: what makes 1000 to 2000 pieces, at most 16M.",
+        beside: false,
+    },
+    Opt {
+        long: "--private",
+        short: None,
+        value: None,
+        commands: CREATES,
+        help: "create: peers from trackers only; its name",
+        about: "Peers come from the trackers only, not from DHT, peer exchange or the local network (BEP 27).",
+        beside: false,
+    },
+    Opt {
+        long: "--name",
+        short: None,
+        value: Some(("TEXT", Values::Text)),
+        commands: CREATES,
+        help: "",
+        about: "The torrent's name. Default: that of the file or directory.",
+        beside: true,
+    },
+    Opt {
+        long: "--comment",
+        short: None,
+        value: Some(("TEXT", Values::Text)),
+        commands: CREATES,
+        help: "create: words in it",
+        about: "A comment.",
+        beside: false,
+    },
+    Opt {
+        long: "--source",
+        short: None,
+        value: Some(("TEXT", Values::Text)),
+        commands: CREATES,
+        help: "",
+        about: "A mark that gives the same files another info-hash, as some trackers want it.",
+        beside: true,
+    },
+    Opt {
+        long: "--creation-date",
+        short: None,
+        value: Some(("N", Values::Text)),
+        commands: CREATES,
+        help: "create: seconds since 1970 (none)",
+        about: "When it was made, in seconds since 1970. Default: it is not said, so that the same files give the same torrent.",
+        beside: false,
+    },
+    Opt {
         long: "--size",
         short: None,
         value: Some(("N", Values::Text)),
@@ -361,6 +476,7 @@ const RUNS: &[Command] = &[Command::Download, Command::Seed];
 const NETS: &[Command] = &[Command::Download, Command::Seed, Command::Scrape];
 const CONFIGURED: &[Command] = NETS;
 const FETCHES: &[Command] = &[Command::Download];
+const FORCES: &[Command] = &[Command::Download, Command::Create];
 const TORRENTS: &[Command] = &[
     Command::Download,
     Command::Seed,
@@ -369,21 +485,29 @@ const TORRENTS: &[Command] = &[
     Command::Magnet,
     Command::Scrape,
 ];
-const FILES: &[Command] = &[Command::Download, Command::Seed, Command::Check];
+const FILES: &[Command] = &[
+    Command::Download,
+    Command::Seed,
+    Command::Check,
+    Command::Create,
+];
 const SHOWS_PROGRESS: &[Command] = &[Command::Download, Command::Seed, Command::Demo];
 const JSON: &[Command] = &[
     Command::Download,
     Command::Seed,
     Command::Show,
+    Command::Create,
     Command::Demo,
 ];
 const DEMO: &[Command] = &[Command::Demo];
+const CREATES: &[Command] = &[Command::Create];
 const ALL: &[Command] = &[
     Command::Download,
     Command::Seed,
     Command::Check,
     Command::Show,
     Command::Magnet,
+    Command::Create,
     Command::Scrape,
     Command::Demo,
 ];

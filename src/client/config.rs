@@ -73,6 +73,14 @@ pub struct Config {
     pub half_open: usize,
     /// The shortest time between two looks at what has to be done without being asked for.
     pub sweep: Duration,
+    /// Bytes a second that all peers together may send us.
+    pub max_download_rate: Option<u64>,
+    /// Bytes a second that all peers together may be sent.
+    pub max_upload_rate: Option<u64>,
+    /// Seeding ends when so many times what is there was sent in this run.
+    pub seed_ratio: Option<f64>,
+    /// Seeding ends after so long.
+    pub seed_time: Option<Duration>,
     /// Whether a full disk ends the client, rather than makes it wait.
     pub exit_on_full: bool,
     /// Give up when nothing has moved for so long.
@@ -102,6 +110,10 @@ impl Default for Config {
             connect_timeout: limits::GREETING_TIMEOUT,
             half_open: limits::HALF_OPEN,
             sweep: limits::SWEEP,
+            max_download_rate: None,
+            max_upload_rate: None,
+            seed_ratio: None,
+            seed_time: None,
             exit_on_full: false,
             stop_timeout: None,
             mem_limit: None,

@@ -15,6 +15,11 @@ pub enum Error {
         /// What and where, on one escaped line.
         message: String,
     },
+    /// A torrent can't be made.
+    Create {
+        /// What and where, on one escaped line.
+        message: String,
+    },
     /// The files can't be used.
     Disk(DiskError),
     /// Neither a tracker nor a peer is known, so there is no one to ask.
@@ -43,6 +48,7 @@ impl Error {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Torrent { kind, .. } => kind,
+            Self::Create { .. } => "create",
             Self::Disk(error) => disk_kind(error.kind),
             Self::NoSource => "peers.none",
             Self::NoAnswer => "tracker.none",
@@ -58,7 +64,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Torrent { message, .. } => f.write_str(message),
+            Self::Torrent { message, .. } | Self::Create { message } => f.write_str(message),
             Self::Disk(error) => f.write_str(&error.message),
             Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
             Self::NoAnswer => f.write_str("no tracker has answered"),

@@ -27,6 +27,7 @@
 //! ```
 
 mod config;
+pub mod create;
 mod error;
 #[cfg_attr(not(feature = "fetch"), path = "no_fetch.rs")]
 mod fetch;

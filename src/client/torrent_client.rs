@@ -46,6 +46,8 @@ pub struct TorrentClient {
     /// When something last moved, and how much had by then.
     moved: (Instant, u64),
     judge_due: Instant,
+    /// Since when it seeds.
+    seeding: Option<Instant>,
 }
 
 impl TorrentClient {
@@ -85,6 +87,8 @@ impl TorrentClient {
             max_peers: config.max_peers.min(memory.peers),
             requests: memory.requests,
             half_open: config.half_open,
+            max_download_rate: config.max_download_rate,
+            max_upload_rate: config.max_upload_rate,
             user_agent: config.user_agent.clone(),
             families: config.families,
             tcp_only: config.tcp_only,
@@ -119,6 +123,7 @@ impl TorrentClient {
             disk_faults: 0,
             moved: (now, 0),
             judge_due: now,
+            seeding: None,
         })
     }
 
@@ -454,6 +459,10 @@ impl TorrentClient {
         let Some(torrent) = self.snapshot() else {
             return;
         };
+        if self.has_seeded_enough(now, &torrent) {
+            self.end(Outcome::Complete);
+            return;
+        }
         let fetching = torrent.phase == Phase::Downloading;
         if fetching
             && !self.holding
@@ -478,6 +487,18 @@ impl TorrentClient {
         }
     }
 
+    fn has_seeded_enough(&mut self, now: Instant, torrent: &TorrentSnapshot) -> bool {
+        if torrent.phase != Phase::Seeding {
+            return false;
+        }
+        let since = *self.seeding.get_or_insert(now);
+        let sent = torrent.uploaded as f64;
+        let ratio = self.config.seed_ratio;
+        let time = self.config.seed_time;
+        ratio.is_some_and(|ratio| sent >= ratio * torrent.bytes_have as f64)
+            || time.is_some_and(|time| now - since >= time)
+    }
+
     fn is_seeding(&self) -> bool {
         self.snapshot().is_some_and(|it| it.phase == Phase::Seeding)
     }
@@ -490,7 +511,10 @@ impl TorrentClient {
         let own = if self.stopping.is_some() {
             Some(GOODBYE_MAX)
         } else {
-            self.config.stop_timeout.map(|_| JUDGE_EVERY)
+            let ends = self.config.seed_ratio.is_some() || self.config.seed_time.is_some();
+            let seeding = (ends && self.seeding.is_some()).then_some(SEEDING_EVERY);
+            let stop = self.config.stop_timeout.map(|_| JUDGE_EVERY);
+            stop.or(seeding)
         };
         match (own, most) {
             (Some(own), Some(most)) => Some(own.min(most)),
@@ -503,7 +527,10 @@ impl TorrentClient {
 fn may_end_it(event: &Event) -> bool {
     matches!(
         event,
-        Event::Checked { .. } | Event::Tracker { .. } | Event::PeerGone { .. }
+        Event::Checked { .. }
+            | Event::Complete { .. }
+            | Event::Tracker { .. }
+            | Event::PeerGone { .. }
     )
 }
 
@@ -608,5 +635,7 @@ const SETUP_MAX: Duration = Duration::from_secs(30);
 const PIECE_COST: u64 = 48;
 /// Bytes that each file costs: entry, path, what is known of it.
 const FILE_COST: u64 = 400;
+/// How often it is seen whether enough was seeded.
+const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.
 const JUDGE_EVERY: Duration = Duration::from_millis(200);

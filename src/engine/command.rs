@@ -24,6 +24,10 @@ pub struct Settings {
     pub max_peers: usize,
     /// Connections being opened or greeted at once.
     pub half_open: usize,
+    /// Bytes a second that all peers together may send us, above zero; `None` is no limit.
+    pub max_download_rate: Option<u64>,
+    /// Bytes a second that all peers together may be sent, above zero; `None` is no limit.
+    pub max_upload_rate: Option<u64>,
     /// Which addresses are dialled and announced to.
     pub families: Families,
     /// Skip UDP trackers.
@@ -66,6 +70,8 @@ impl Settings {
             port: 0,
             max_peers: limits::PEERS,
             half_open: limits::HALF_OPEN,
+            max_download_rate: None,
+            max_upload_rate: None,
             families: Families::Both,
             tcp_only: false,
             connect_timeout: limits::GREETING_TIMEOUT,

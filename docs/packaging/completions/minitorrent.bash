@@ -12,6 +12,14 @@ _minitorrent() {
             compopt -o filenames; words=$(compgen -f -- "$current") ;;
         --stop-timeout)
             return ;;
+        --max-download-rate)
+            return ;;
+        --max-upload-rate)
+            return ;;
+        --seed-ratio)
+            return ;;
+        --seed-time)
+            return ;;
         --port)
             return ;;
         --allocate)
@@ -34,17 +42,32 @@ _minitorrent() {
             compopt -o filenames; words=$(compgen -f -- "$current") ;;
         --torrent)
             compopt -o filenames; words=$(compgen -f -- "$current") ;;
+        --tracker)
+            return ;;
+        --web-seed)
+            return ;;
+        --piece-length)
+            return ;;
+        --name)
+            return ;;
+        --comment)
+            return ;;
+        --source)
+            return ;;
+        --creation-date)
+            return ;;
         --size)
             return ;;
         *)
             case ${COMP_WORDS[1]} in
-                seed) options='-o --output-directory --max-peers --peers --stop-timeout --port --ipv4 --ipv6 --tcp-only --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                seed) options='-o --output-directory --max-peers --peers --stop-timeout --max-download-rate --max-upload-rate --seed-ratio --seed-time --port --ipv4 --ipv6 --tcp-only --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
                 check) options='-o --output-directory --max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 show) options='--max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 magnet) options='--max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
+                create) options='-o --output-directory --force --json --log-level --log-file -v --verbose -q --quiet --tracker --web-seed --piece-length --private --name --comment --source --creation-date -h --help -V --version' ;;
                 scrape) options='--ipv4 --ipv6 --tcp-only --max-torrent-size --config --user-agent --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 demo) options='--progress --json --log-level --log-file -v --verbose -q --quiet --use-progress-bar --size -h --help -V --version' ;;
-                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --max-download-rate --max-upload-rate --seed-ratio --seed-time --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
             esac
             if [[ $current == -* ]]; then
                 words=$(compgen -W "$options" -- "$current")
@@ -52,7 +75,7 @@ _minitorrent() {
                 compopt -o filenames
                 words=$(compgen -f -- "$current")
                 if [[ $COMP_CWORD == 1 ]]; then
-                    words+=$'\n'$(compgen -W 'seed check show magnet scrape demo' -- "$current")
+                    words+=$'\n'$(compgen -W 'seed check show magnet create scrape demo' -- "$current")
                 fi
             fi
             ;;

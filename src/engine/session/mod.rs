@@ -6,6 +6,7 @@
 //! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
+//! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 //! | `names.rs` | the addresses of trackers' names |
@@ -14,6 +15,7 @@ mod finders;
 mod greetings;
 mod names;
 mod peers;
+mod rates;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ mod trackers;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use self::rates::Rates;
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
 use super::conn::{Conn, Kind};
 use super::dht::Dht;
@@ -69,6 +72,7 @@ pub struct Session {
     pool: Pool,
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
+    rates: Rates,
     tracker: Option<TinyTracker>,
     dht: Option<Dht>,
     lsd: Option<Lsd>,
@@ -93,6 +97,7 @@ impl Session {
             tracker: settings.serve_tracker.then(TinyTracker::default),
             resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
+            rates: Rates::new(now, &settings),
             settings,
             rng,
             conns: Slots::default(),
@@ -218,11 +223,15 @@ impl Session {
     }
 
     /// What `conn` has to send, as much as `out` has room for; the same until `transmitted` says it went.
-    pub fn poll_transmit<'a>(&'a self, conn: ConnId, out: &mut Segments<'a>) {
+    pub fn poll_transmit<'a>(&'a self, now: Instant, conn: ConnId, out: &mut Segments<'a>) {
         match self.conns.get(conn).map(|conn| &conn.kind) {
-            Some(Kind::Peer { torrent, peer, .. }) => peer.outbox.poll_transmit(*torrent, out),
+            Some(Kind::Peer { torrent, peer, .. }) => {
+                let payload = self.rates.up_allowance(now);
+                peer.outbox.poll_transmit(*torrent, payload, out);
+            }
             Some(Kind::Greeting(greeting)) => {
-                greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
+                let nothing = TorrentId::from_bits(0);
+                greeting.outbox.poll_transmit(nothing, 0, out);
             }
             Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
@@ -238,6 +247,7 @@ impl Session {
         let ended = match kind {
             Kind::Peer { torrent, peer, .. } => {
                 let payload = peer.outbox.transmitted(now, bytes);
+                self.rates.sent(now, conn, bytes);
                 if let Some(seat) = self.torrents.get_mut(*torrent) {
                     if payload > 0 {
                         seat.torrent.flow.sent(now, payload);
@@ -282,22 +292,25 @@ impl Session {
         });
         let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
         let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        let finders = earliest(dht, lsd);
         let names = self.resolver.poll_timeout();
-        let own = earliest(self.timers.next(), names);
-        seats.fold(earliest(own, earliest(dht, lsd)), earliest)
+        let rates = earliest(self.timers.next(), self.rates.poll_timeout());
+        seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, conn: ConnId) -> usize {
+    pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
-        // Who does not take what its messages make us say sends no more of them.
-        let deaf = matches!(
-            self.conns.get(conn).map(|conn| &conn.kind),
-            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX
-        );
-        if behind || deaf { 0 } else { usize::MAX }
+        if self.pool.out() > self.conns.len() + JOINED_MAX {
+            return 0;
+        }
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            // Who does not take what its messages make us say sends no more of them.
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX => 0,
+            Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
+            _ => usize::MAX,
+        }
     }
 
     /// How the session stands.

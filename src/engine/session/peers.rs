@@ -15,7 +15,10 @@ use crate::wire::message::{Message, WireError};
 impl Session {
     pub(super) fn handle_received(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
         match self.conns.get(id).map(|conn| &conn.kind) {
-            Some(Kind::Peer { .. }) => self.handle_peer_bytes(now, id, bytes, 0),
+            Some(Kind::Peer { .. }) => {
+                self.rates.received(now, bytes.len());
+                self.handle_peer_bytes(now, id, bytes, 0);
+            }
             Some(Kind::Greeting(_)) => self.handle_greeting_bytes(now, id, bytes),
             Some(Kind::Tracker(_)) => self.handle_tracker_bytes(now, id, bytes),
             Some(Kind::Served(_)) => self.handle_served_bytes(now, id, bytes),

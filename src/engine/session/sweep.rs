@@ -16,6 +16,7 @@ use crate::wire::message::Message;
 impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.drive_names(now);
+        self.handle_rate_timeout(now);
         self.drive_announcers(now);
         if self.stopping {
             if self.timers.take_due(Timer::Goodbye, now) {

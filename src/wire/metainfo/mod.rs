@@ -1,5 +1,6 @@
 //! Metainfo files: what a .torrent says (BEP 3, 12, 17, 19, 27, 47, and the v1 half of BEP 52 hybrids).
 
+pub mod build;
 mod files;
 mod hybrid;
 mod info;
