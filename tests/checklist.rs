@@ -19,7 +19,10 @@ fn every_test_that_the_checklist_names_exists() {
     let names: Vec<_> = words.filter(is_name).collect();
     assert!(names.len() > 60, "only {} tests are named", names.len());
     for name in names {
-        assert!(code.contains(&format!("fn {name}()")), "there is no test {name}");
+        assert!(
+            code.contains(&format!("fn {name}()")),
+            "there is no test {name}"
+        );
     }
 }
 

@@ -81,6 +81,7 @@ impl Face {
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
             | Event::DiskTrouble { .. }
+            | Event::Metadata { .. }
             | Event::Tracker { result: Ok(_), .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }

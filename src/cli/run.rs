@@ -10,7 +10,7 @@ use super::options::Options;
 use super::progress::Progress;
 use super::{logger, terminal};
 use crate::base::escape::escape_field;
-use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load};
+use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target};
 
 /// Downloads or seeds one torrent.
 pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
@@ -29,13 +29,18 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }
-    let metainfo = load(Path::new(torrent), options.config.max_torrent_size).map_err(unnamed)?;
-    let name = escape_field(metainfo.name.as_bytes());
+    let target =
+        load_target(Path::new(torrent), options.config.max_torrent_size).map_err(unnamed)?;
+    let name = escape_field(target.metainfo.name.as_bytes());
     let with_name = |error| (error, name.clone());
-    let builder = TorrentClient::of(metainfo).config(options.config.clone());
+    let mut config = options.config.clone();
+    config.peers.extend(target.peers);
+    let builder = TorrentClient::of(target.metainfo).config(config);
     let mut client = builder.build().map_err(with_name)?;
     let (port, _) = client.port();
-    face.started(client.metainfo(), port);
+    if !client.metainfo().is_stand_in() {
+        face.started(client.metainfo(), port);
+    }
     if let (port, false) = client.port() {
         let message = format!("the ports asked for are taken, listening on {port}");
         face.warning(Duration::ZERO, "net.port", &message);
@@ -57,10 +62,15 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
 /// ended, and how the torrent stood at that moment.
 fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<(Outcome, Option<Run>), Error> {
     let mut hangups = 0;
+    let mut is_described = !client.metainfo().is_stand_in();
     while client.outcome().is_none() {
         let wait = face.wait(client.elapsed());
         for event in client.turn(Some(wait))? {
             face.event(client.elapsed(), &event);
+        }
+        if !is_described && !client.metainfo().is_stand_in() {
+            is_described = true;
+            face.started(client.metainfo(), client.port().0);
         }
         if client.hangups() != hangups {
             hangups = client.hangups();

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -10,7 +11,10 @@ use rustix::fs::OFlags;
 use super::error::Error;
 use super::fetch::fetch;
 use crate::base::escape::escape_field;
+use crate::base::ids::InfoHash;
+use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
+use crate::wire::names;
 
 /// Reads the torrent file at `path`, or standard input if that is `-`, of at most `most` bytes. An `http` or `https`
 /// URL is asked for it, with the feature `fetch`; that takes at most half a minute.
@@ -21,7 +25,7 @@ use crate::wire::metainfo::Metainfo;
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
     let name = path.as_os_str().as_encoded_bytes();
     if has_scheme(name, b"magnet:") {
-        let what = "magnet links are not followed yet";
+        let what = "a magnet link does not say it, only peers know";
         return Err(error("torrent.source", path, what));
     }
     let is_url = has_scheme(name, b"http://") || has_scheme(name, b"https://");
@@ -53,6 +57,50 @@ pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
         return Err(too_large(path, most));
     }
     Metainfo::parse_owned(bytes).map_err(|fault| error(fault.kind, path, &fault.message))
+}
+
+/// What was named on the command line: a torrent file as [`load`] takes it, a magnet link, or an info-hash of 40
+/// hexadecimal digits (unless there is a file of that name).
+///
+/// # Errors
+///
+/// As [`load`]; the kinds of a magnet link that is none begin with `magnet.`.
+pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
+    let text = path.to_str().unwrap_or_default();
+    let magnet = match InfoHash::from_hex(text) {
+        Some(info_hash) if !path.exists() => Magnet::new(info_hash),
+        _ if has_scheme(text.as_bytes(), b"magnet:") => {
+            Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
+        }
+        _ => {
+            let metainfo = load(path, most)?;
+            return Ok(Target {
+                metainfo,
+                peers: Vec::new(),
+            });
+        }
+    };
+    let name = magnet
+        .name
+        .as_deref()
+        .and_then(|name| names::element(name.as_bytes()));
+    let name = name.unwrap_or_else(|| magnet.info_hash.to_string());
+    // A magnet link has no tiers: each tracker is one of its own.
+    let trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
+    let metainfo = Metainfo::stand_in(magnet.info_hash, name, trackers);
+    Ok(Target {
+        metainfo,
+        peers: magnet.peers,
+    })
+}
+
+/// A torrent to take up.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is; a stand-in if only its info-hash is known.
+    pub metainfo: Metainfo,
+    /// Peers that a magnet link names.
+    pub peers: Vec<SocketAddr>,
 }
 
 /// Reads all of `source`, but stops one byte behind `most`.

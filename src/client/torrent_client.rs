@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::config::{Builder, Config, Goal, Source};
 use super::error::{Error, can_recover};
-use super::load::load;
+use super::load::load_target;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -57,9 +57,13 @@ impl TorrentClient {
         Builder::new(Source::Metainfo(Box::new(metainfo)))
     }
 
-    pub(super) fn new(source: Source, config: Config) -> Result<Self, Error> {
+    pub(super) fn new(source: Source, mut config: Config) -> Result<Self, Error> {
         let metainfo = match source {
-            Source::File(path) => load(&path, config.max_torrent_size)?,
+            Source::File(path) => {
+                let target = load_target(&path, config.max_torrent_size)?;
+                config.peers.extend(target.peers);
+                target.metainfo
+            }
             Source::Metainfo(metainfo) => *metainfo,
         };
         let system = |what| move |error| Error::System { what, error };
@@ -309,17 +313,37 @@ impl TorrentClient {
             },
             peers: self.config.peers.clone(),
         };
-        let place = self.config.place();
-        let id = self
-            .reactor
-            .add(self.host, torrent, place)
-            .map_err(|error| match error {
-                AddError::Disk(error) => Error::Disk(error),
-                AddError::Command(_) => Error::Stopped,
-            })?;
+        let added = if self.metainfo.is_stand_in() {
+            self.reactor.add_undescribed(self.host, torrent)
+        } else {
+            self.reactor.add(self.host, torrent, self.config.place())
+        };
+        let id = added.map_err(|error| match error {
+            AddError::Disk(error) => Error::Disk(error),
+            AddError::Command(_) => Error::Stopped,
+        })?;
         self.torrent = Some(id);
         self.moved.0 = self.reactor.now();
         Ok(id)
+    }
+
+    /// Takes the metadata that peers gave: its hash is right, the rest is judged as that of any torrent file.
+    fn describe(&mut self, torrent: TorrentId, info: &[u8]) -> Result<(), Outcome> {
+        let mut metainfo =
+            Metainfo::from_info(info).map_err(|fault| Outcome::BadMetadata(fault.to_string()))?;
+        metainfo.info_hash = self.metainfo.info_hash;
+        metainfo.trackers = self.metainfo.trackers.clone();
+        self.metainfo = Arc::new(metainfo);
+        let metainfo = Arc::clone(&self.metainfo);
+        let place = self.config.place();
+        self.reactor
+            .describe(self.host, torrent, metainfo, place)
+            .map_err(|error| match error {
+                AddError::Disk(error) => Outcome::Disk(error),
+                AddError::Command(_) => Outcome::Interrupted,
+            })?;
+        self.moved.0 = self.reactor.now();
+        Ok(())
     }
 
     fn hold(&mut self, holding: bool) -> Result<(), Error> {
@@ -382,6 +406,11 @@ impl TorrentClient {
             }
             Event::DiskRecovered { .. } => self.disk_faults = 0,
             Event::Stopped => self.stopped = true,
+            Event::Metadata { torrent, info } => {
+                if let Err(outcome) = self.describe(*torrent, info) {
+                    self.end(outcome);
+                }
+            }
             Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Tracker { .. }
@@ -481,6 +510,8 @@ pub enum Outcome {
     NoSource,
     /// Nothing moved for as long as was allowed.
     Stalled,
+    /// Peers gave metadata whose hash is right, but it is no torrent that can be used.
+    BadMetadata(String),
     /// The disk can't be used, and that won't change by itself.
     Disk(crate::engine::io::DiskError),
 }
@@ -499,6 +530,10 @@ impl Outcome {
             Self::NoSource => Err(Error::NoSource),
             Self::Stalled => Err(Error::Stalled),
             Self::Disk(error) => Err(Error::Disk(error)),
+            Self::BadMetadata(message) => Err(Error::Torrent {
+                kind: "magnet.bad-metadata",
+                message,
+            }),
         }
     }
 }

@@ -68,6 +68,16 @@ pub enum Command {
     /// Take up a torrent. It is checked first ([`super::io::DiskOp::Check`]), then fetched or seeded.
     /// Answered by [`Reply::Added`]; the store must know the torrent before the outputs are drained.
     Add(AddTorrent),
+    /// Take up a torrent of which only the info-hash is known (a magnet link): `metainfo` is a stand-in
+    /// ([`Metainfo::stand_in`]). Its metadata comes from peers ([`super::io::Event::Metadata`]).
+    AddUndescribed(AddTorrent),
+    /// Here is what an undescribed torrent is; the store must know it before the outputs are drained.
+    Describe {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// What it is.
+        metainfo: Arc<Metainfo>,
+    },
     /// Tell a torrent of more addresses.
     AddPeers {
         /// Which torrent.

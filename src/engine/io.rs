@@ -280,6 +280,14 @@ pub enum Segment<'a> {
 /// Something that a person or a program may want to know. Text from outside is escaped already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The metadata of a torrent is there: these are the raw bytes of its `info`, whose SHA-1 is its info-hash.
+    /// Judge them, tell the store, and answer with `Command::Describe`.
+    Metadata {
+        /// Of which torrent.
+        torrent: TorrentId,
+        /// The bytes.
+        info: Vec<u8>,
+    },
     /// The check of existing data is through.
     Checked {
         /// Of which torrent.

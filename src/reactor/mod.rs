@@ -47,6 +47,7 @@ use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
 use crate::engine::stats::Snapshot;
+use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
 pub use self::host::HostId;
@@ -148,6 +149,44 @@ impl Reactor {
         host.hear_store(&mut self.heard);
         host.settle(&mut self.net, now, &[], &mut self.heard);
         result
+    }
+
+    /// Takes up a torrent of which only the info-hash is known: its store learns of it by [`Reactor::describe`].
+    ///
+    /// # Errors
+    ///
+    /// [`AddError::Command`]: the session refuses it.
+    pub fn add_undescribed(
+        &mut self,
+        host: HostId,
+        torrent: AddTorrent,
+    ) -> Result<TorrentId, AddError> {
+        match self.command(host, Command::AddUndescribed(torrent)) {
+            Ok(Reply::Added(id)) => Ok(id),
+            Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
+            Err(error) => Err(AddError::Command(error)),
+        }
+    }
+
+    /// Says what such a torrent is, to its store first.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`]: its files can't be used, or the session refuses it.
+    pub fn describe(
+        &mut self,
+        host: HostId,
+        torrent: TorrentId,
+        metainfo: Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), AddError> {
+        let store = &mut self.hosts[host.0].store;
+        store
+            .add(torrent, Arc::clone(&metainfo), place)
+            .map_err(AddError::Disk)?;
+        self.command(host, Command::Describe { torrent, metainfo })
+            .map(|_| ())
+            .map_err(AddError::Command)
     }
 
     /// Gives a session a command and carries out what follows from it. With `Command::Shutdown` what was

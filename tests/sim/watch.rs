@@ -32,6 +32,8 @@ pub(crate) struct Watch {
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
     once_asked: BTreeSet<Block>,
+    /// Blocks that came: a request that was on its way out then was answered before it left.
+    came: BTreeSet<Block>,
     /// Cancelled requests that the other side, if it speaks BEP 6, will still answer.
     cancelled: BTreeMap<Block, u32>,
     /// Requests of theirs that may be answered, and how often.
@@ -78,6 +80,7 @@ impl Watch {
             in_flight: BTreeSet::new(),
             in_flight_max: limits::PIPELINE_DEFAULT_MAX,
             once_asked: BTreeSet::new(),
+            came: BTreeSet::new(),
             cancelled: BTreeMap::new(),
             to_answer: BTreeMap::new(),
             new_haves: Vec::new(),
@@ -192,13 +195,11 @@ impl Watch {
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
                 let block = Block { piece, begin, len };
-                if !self.in_flight.remove(&block) {
-                    self.was_cancelled(block);
-                }
+                self.came.insert(block);
+                let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
-                let answered = !self.was_cancelled(block) && self.in_flight.remove(&block);
-                log::trace!("a reject of {block:?} ends a request: {answered}");
+                let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
@@ -299,7 +300,7 @@ impl Watch {
             return;
         }
         assert!(
-            self.in_flight.insert(block),
+            self.in_flight.insert(block) || self.came.contains(&block),
             "asks twice for {block:?} on one connection"
         );
         assert!(

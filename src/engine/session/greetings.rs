@@ -14,7 +14,6 @@ use crate::engine::peer::outbox::Outbox;
 use crate::engine::peer::{Direction, Peer};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
-use crate::wire::extension;
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
 
@@ -346,6 +345,10 @@ impl Session {
         peer_id: PeerId,
         reserved: Reserved,
     ) {
+        let Some(seat) = self.torrents.get(torrent) else {
+            return;
+        };
+        let payload = self.our_handshake(&seat.torrent);
         let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
             return;
         };
@@ -374,8 +377,6 @@ impl Session {
         };
         t.handle_joined(&cx, id, &mut peer);
         if reserved.extended() {
-            let payload =
-                extension::encode_handshake(&self.settings.user_agent, self.settings.port);
             peer.send(
                 now,
                 Message::Extended {

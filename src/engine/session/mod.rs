@@ -134,7 +134,19 @@ impl Session {
             return Err(CommandError::Stopping);
         }
         let reply = match command {
-            Command::Add(add) => Reply::Added(self.add(now, add)?),
+            Command::Add(add) => Reply::Added(self.add(now, add, true)?),
+            Command::AddUndescribed(add) => Reply::Added(self.add(now, add, false)?),
+            Command::Describe { torrent, metainfo } => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                if !seat.torrent.describe(metainfo, &mut self.rng) {
+                    return Err(CommandError::Unknown);
+                }
+                self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                Reply::Done
+            }
             Command::AddPeers { torrent, peers } => {
                 let seat = self
                     .torrents
@@ -269,6 +281,7 @@ impl Session {
                 phase: torrent.phase(),
                 pieces_have: torrent.pieces.have().count(),
                 pieces: torrent.geometry().pieces(),
+                metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
                 bytes_have: torrent.pieces.bytes_have(),
                 bytes: torrent.geometry().total(),
@@ -306,7 +319,12 @@ impl Session {
         snapshot
     }
 
-    fn add(&mut self, now: Instant, add: AddTorrent) -> Result<TorrentId, CommandError> {
+    fn add(
+        &mut self,
+        now: Instant,
+        add: AddTorrent,
+        is_described: bool,
+    ) -> Result<TorrentId, CommandError> {
         let info_hash = add.metainfo.info_hash;
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
@@ -322,19 +340,28 @@ impl Session {
             self.key,
             &mut self.rng,
         );
-        let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
+        let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
+        let torrent = if is_described {
+            Torrent::new(now, nowhere, add, rng)
+        } else {
+            Torrent::undescribed(now, nowhere, add, rng)
+        };
         let id = self.torrents.insert(Seat { torrent, announcer });
-        if let Some(seat) = self.torrents.get_mut(id) {
-            seat.torrent.id = id;
-        }
+        let seat = self
+            .torrents
+            .get_mut(id)
+            .expect("it was inserted in the line above");
+        seat.torrent.id = id;
         if is_scrape {
-            if let Some(seat) = self.torrents.get_mut(id) {
-                seat.announcer.scrape(now);
-            }
-            return Ok(id);
+            seat.announcer.scrape(now);
+        } else if is_described {
+            self.out
+                .push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        } else {
+            seat.announcer.start(now);
+            self.timers.set_earlier(Timer::Sweep, now);
+            self.drive_announcers(now);
         }
-        self.out
-            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         Ok(id)
     }
 

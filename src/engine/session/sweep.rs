@@ -1,5 +1,7 @@
 //! Everything that happens because time passes: deadlines, dialling, refilling, choking.
 
+use std::collections::BTreeSet;
+
 use super::Session;
 use crate::base::limits;
 use crate::base::time::{Instant, earliest};
@@ -76,6 +78,7 @@ impl Session {
                 }
             });
             self.refill(now, id);
+            self.describe(now, id, &mut busy);
             self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
         self.dial(now);
@@ -85,6 +88,48 @@ impl Session {
             .iter()
             .any(|(_, conn)| matches!(conn.kind, Kind::Dialling { .. }));
         self.set_next_sweep(now, busy);
+    }
+
+    /// Looks for pieces of the metadata of a torrent that has to be described first.
+    fn describe(&mut self, now: Instant, id: TorrentId, busy: &mut bool) {
+        let Some(seat) = self.torrents.get_mut(id) else {
+            return;
+        };
+        let Some(collector) = &mut seat.torrent.collector else {
+            return;
+        };
+        collector.handle_timeout(now);
+        self.for_members(now, id, |cx, conn, torrent, peer| {
+            torrent.ask_metadata(cx, conn, peer);
+            *busy = true;
+        });
+    }
+
+    /// Tells every peer who has come and gone (BEP 11), at most once a minute each.
+    fn exchange_peers(&mut self, now: Instant, id: TorrentId) {
+        if self
+            .torrents
+            .get(id)
+            .is_none_or(|seat| seat.torrent.metainfo.private)
+        {
+            return;
+        }
+        let mut connected = BTreeSet::new();
+        self.for_members(now, id, |_, _, _, peer| connected.extend(peer.listens_at));
+        self.for_members(now, id, |cx, _, _, peer| {
+            let Some(ut_pex) = peer.ut_pex else { return };
+            let own = peer.listens_at.filter(|own| connected.remove(own));
+            if let Some(pex) = peer.pex.poll_message(cx.now, &connected) {
+                peer.send(
+                    now,
+                    Message::Extended {
+                        id: ut_pex,
+                        payload: &pex.encode(),
+                    },
+                );
+            }
+            connected.extend(own);
+        });
     }
 
     /// The sweep stops when there is nothing to sweep: an idle box sleeps.
@@ -165,6 +210,7 @@ impl Session {
             self.for_members(now, id, |cx, conn, torrent, peer| {
                 torrent.set_choked(cx, peer, !unchoked.contains(&conn));
             });
+            self.exchange_peers(now, id);
         }
         if self.peers() > 0 {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);

@@ -8,7 +8,6 @@ use crate::base::limits;
 use crate::engine::io::{BlockData, ConnId, DiskOp, Output};
 use crate::engine::peer::pipeline::Arrival;
 use crate::engine::peer::{Availability, Peer};
-use crate::wire::extension::ExtensionHandshake;
 use crate::wire::message::Message;
 
 impl Torrent {
@@ -20,6 +19,9 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        if self.is_blind() {
+            return self.handle_blind(cx, conn, peer, message);
+        }
         match message {
             Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {}
             Message::Choke => self.handle_choke(cx, conn, peer),
@@ -58,19 +60,9 @@ impl Torrent {
                     self.fill(cx, conn, peer);
                 }
             }
-            Message::Extended { id: 0, payload } => {
-                let theirs = ExtensionHandshake::decode(payload).map_err(|_| "peer.extension")?;
-                peer.client = theirs.client;
-                if let Some(reqq) = theirs.reqq {
-                    peer.pipeline.set_reqq(reqq);
-                }
-                if let Some(port) = theirs.port {
-                    // We dial back to the port it names, never to a source port.
-                    let address = std::net::SocketAddr::new(peer.address.ip(), port);
-                    self.swarm.add([address], false);
-                }
+            Message::Extended { id, payload } => {
+                self.handle_extended(cx, conn, peer, id, payload)?;
             }
-            Message::Extended { .. } => {}
             Message::Piece { .. } => return Err("peer.internal: piece in the wrong door"),
         }
         Ok(())
