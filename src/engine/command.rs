@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dht::Router;
 use super::io::TorrentId;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
@@ -33,6 +34,16 @@ pub struct Settings {
     pub sweep: Duration,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
+    /// Take part in the DHT (BEP 5), on the UDP port of the same number as the listening one.
+    pub dht: bool,
+    /// Where the DHT begins.
+    pub dht_routers: Vec<Router>,
+    /// Nodes of an earlier run ([`super::Session::dht_nodes`]).
+    pub dht_nodes: Vec<u8>,
+    /// Look for peers in the neighbourhood (BEP 14).
+    pub lsd: bool,
+    /// Exchange peers with peers (BEP 11).
+    pub pex: bool,
 }
 
 impl Settings {
@@ -58,6 +69,11 @@ impl Settings {
             connect_timeout: limits::GREETING_TIMEOUT,
             sweep: limits::SWEEP,
             serve_tracker: false,
+            dht: false,
+            dht_routers: Vec::new(),
+            dht_nodes: Vec::new(),
+            lsd: false,
+            pex: true,
         }
     }
 }

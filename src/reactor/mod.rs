@@ -9,7 +9,7 @@
 //!  3 mark      readiness is kept until a call would have blocked
 //!  4 accept    up to 32 a listener
 //!  5 read      every readable socket once, all through one buffer
-//!  6 udp       up to 64 datagrams a socket
+//!  6 udp       up to 64 datagrams a socket; what name servers say
 //!  7 jobs      hashing and checking, about 4 ms
 //!  8 timers    Input::Timeout, the journals and one sync, if due
 //!  9 write     every connection that has something to send and room for it, one writev each
@@ -19,11 +19,13 @@
 //! After each input the session's outputs are carried out before it hears the next (`host`). Nothing but the
 //! file system is ever waited for, and how long the longest turn took is measured: [`Reactor::longest_turn`].
 
+mod authorities;
 mod bulk;
 mod clock;
 mod host;
 mod jobs;
 mod listen;
+mod names;
 mod send;
 mod signals;
 mod sockets;
@@ -31,6 +33,7 @@ mod sockets;
 mod tests;
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +50,7 @@ use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
 use crate::engine::stats::Snapshot;
+use crate::net::resolver::SocketEvent;
 use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
@@ -120,6 +124,12 @@ impl Reactor {
     pub fn watch_signals(&mut self) -> io::Result<()> {
         self.signals = Some(Watch::new(self.net.registry())?);
         Ok(())
+    }
+
+    /// Makes a session's TLS connections trust the authorities of this PEM file (`--ca-file`) and no others. Else they
+    /// are those of `SSL_CERT_FILE`, of the system, or built in; they are read when a connection first needs them.
+    pub fn trust(&mut self, host: HostId, ca_file: impl Into<PathBuf>) {
+        self.hosts[host.0].authorities.set_file(ca_file.into());
     }
 
     /// Takes up a torrent: its store learns where its files are before the session asks for them.
@@ -242,6 +252,7 @@ impl Reactor {
         self.accept(now);
         self.read(now);
         self.receive_datagrams(now);
+        self.receive_names(now);
         self.work(now);
         self.time_out(now);
         self.write(now);
@@ -494,6 +505,30 @@ impl Reactor {
             }
             // What went wrong with an earlier datagram is reported here (ICMP): more may wait behind it.
             Err(_) => true,
+        }
+    }
+
+    /// Hands in what happened on resolvers' sockets.
+    fn receive_names(&mut self, now: Instant) {
+        for key in self.net.take_names() {
+            let mut turns = 0;
+            while let Some(name) = self.net.name_mut(key) {
+                turns += 1;
+                if turns > DATAGRAMS {
+                    self.net.queue_name(key);
+                    break;
+                }
+                let (host, socket) = (&mut self.hosts[name.host.0], name.socket);
+                let Some(event) = name.poll(&mut self.receive) else {
+                    break;
+                };
+                let is_over = event == SocketEvent::Failed;
+                let input = Input::Dns { socket, event };
+                host.handle(&mut self.net, now, input, &mut self.heard);
+                if is_over {
+                    break;
+                }
+            }
         }
     }
 

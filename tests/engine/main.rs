@@ -3,6 +3,7 @@
 mod blame;
 mod blocks;
 mod disk;
+mod floods;
 mod greetings;
 mod openings;
 mod pauses;

@@ -3,12 +3,16 @@
 //! | file | what of the session it holds |
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
+//! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+//! | `names.rs` | the addresses of trackers' names |
 
+mod finders;
 mod greetings;
+mod names;
 mod peers;
 mod sweep;
 #[cfg(test)]
@@ -20,20 +24,23 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
 use super::conn::{Conn, Kind};
+use super::dht::Dht;
 use super::io::{
     ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
     TorrentTag,
 };
+use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::{Context, Order, Torrent};
-use super::tracker::Announcer;
 use super::tracker::serve::TinyTracker;
+use super::tracker::{Announcer, Identity};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::base::time::{Instant, earliest};
+use crate::net::resolver::{Resolver, ResolverConfig};
 
 /// The engine: pure, driven by `handle` and drained by `poll_output`.
 ///
@@ -63,6 +70,9 @@ pub struct Session {
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
     tracker: Option<TinyTracker>,
+    dht: Option<Dht>,
+    lsd: Option<Lsd>,
+    resolver: Resolver,
     key: u32,
     stopping: bool,
     /// Whether nobody is connected to.
@@ -77,10 +87,11 @@ struct Seat {
 
 impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
-    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        Self {
+        let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
+            resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
             settings,
             rng,
@@ -93,7 +104,12 @@ impl Session {
             banned: BTreeSet::new(),
             stopping: false,
             holding: false,
-        }
+            dht: None,
+            lsd: None,
+        };
+        session.new_dht(now);
+        session.new_lsd(now);
+        session
     }
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
@@ -110,6 +126,16 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
+            Input::Dns { socket, event } => self.handle_dns(now, socket, event),
+            Input::DnsConfig { resolv_conf, hosts } => {
+                self.handle_dns_config(now, resolv_conf, hosts);
+            }
+            Input::Authorities {
+                conn,
+                trust,
+                now_unix,
+            } => self.handle_trust(now, conn, trust, now_unix),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
@@ -145,6 +171,8 @@ impl Session {
                     return Err(CommandError::Unknown);
                 }
                 self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                // It may have turned out to be private.
+                self.seek(now, torrent);
                 Reply::Done
             }
             Command::AddPeers { torrent, peers } => {
@@ -167,6 +195,7 @@ impl Session {
                     seat.announcer.start(now);
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
+                self.seek(now, torrent);
                 Reply::Done
             }
             Command::Hold(holding) => {
@@ -195,7 +224,7 @@ impl Session {
             Some(Kind::Greeting(greeting)) => {
                 greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
             }
-            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -226,8 +255,8 @@ impl Session {
                 greeting.outbox.transmitted(now, bytes);
                 false
             }
-            Kind::Tracker { http, .. } => {
-                http.transmitted(bytes);
+            Kind::Tracker(call) => {
+                call.transmitted(bytes);
                 false
             }
             Kind::Served(http) => {
@@ -251,18 +280,24 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        seats.fold(self.timers.next(), earliest)
+        let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
+        let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        let names = self.resolver.poll_timeout();
+        let own = earliest(self.timers.next(), names);
+        seats.fold(earliest(own, earliest(dht, lsd)), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+    pub fn read_allowance(&self, _now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX {
-            0
-        } else {
-            usize::MAX
-        }
+        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        // Who does not take what its messages make us say sends no more of them.
+        let deaf = matches!(
+            self.conns.get(conn).map(|conn| &conn.kind),
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX
+        );
+        if behind || deaf { 0 } else { usize::MAX }
     }
 
     /// How the session stands.
@@ -273,7 +308,7 @@ impl Session {
             let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
                 Kind::Dialling { torrent } => *torrent == id,
                 Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
             });
             snapshot.torrents.push(TorrentSnapshot {
                 torrent: id,
@@ -334,10 +369,13 @@ impl Session {
         let announcer = Announcer::new(
             &tiers,
             add.metainfo.private,
-            info_hash,
-            self.settings.peer_id,
-            self.settings.port,
-            self.key,
+            Identity {
+                info_hash,
+                peer_id: self.settings.peer_id,
+                port: self.settings.port,
+                key: self.key,
+                user_agent: self.settings.user_agent.clone(),
+            },
             &mut self.rng,
         );
         let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
@@ -361,6 +399,7 @@ impl Session {
             seat.announcer.start(now);
             self.timers.set_earlier(Timer::Sweep, now);
             self.drive_announcers(now);
+            self.seek(now, id);
         }
         Ok(id)
     }
@@ -397,13 +436,15 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        for conn in seat.torrent.members.clone() {
+        let members = seat.torrent.members.clone();
+        self.seek(now, torrent);
+        for conn in members {
             self.close(now, conn, "paused");
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
             Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
@@ -412,6 +453,7 @@ impl Session {
 
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
+        (self.dht, self.lsd) = (None, None);
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()
@@ -437,12 +479,13 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
+            self.forget_names();
             self.out.push_back(Output::Event(Event::Stopped));
         }
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {
-        let torrent = match &done {
+        let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
             | DiskDone::Wrote { torrent, .. }
@@ -451,7 +494,7 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -469,6 +512,7 @@ impl Session {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);
                     self.drive_announcers(now);
+                    self.seek(now, id);
                 }
             }
             DiskDone::Wrote { block, buffer, .. } => {

@@ -17,7 +17,7 @@ impl Session {
         match self.conns.get(id).map(|conn| &conn.kind) {
             Some(Kind::Peer { .. }) => self.handle_peer_bytes(now, id, bytes, 0),
             Some(Kind::Greeting(_)) => self.handle_greeting_bytes(now, id, bytes),
-            Some(Kind::Tracker { .. }) => self.handle_tracker_bytes(now, id, bytes),
+            Some(Kind::Tracker(_)) => self.handle_tracker_bytes(now, id, bytes),
             Some(Kind::Served(_)) => self.handle_served_bytes(now, id, bytes),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -25,7 +25,7 @@ impl Session {
 
     pub(super) fn handle_ended(&mut self, now: Instant, id: ConnId) {
         match self.conns.get(id).map(|conn| &conn.kind) {
-            Some(Kind::Tracker { .. }) => self.handle_tracker_end(now, id),
+            Some(Kind::Tracker(_)) => self.handle_tracker_end(now, id),
             Some(_) => self.close(now, id, "ended"),
             None => {}
         }
@@ -154,6 +154,7 @@ impl Session {
                     }
                 }
                 Order::Complete(torrent) => self.handle_complete(now, torrent),
+                Order::DhtNode(node) => self.handle_dht_port(now, node),
                 Order::OpenEyes(torrent) => self.open_eyes(now, torrent),
                 Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
             }
@@ -291,7 +292,7 @@ impl Session {
             client: &self.settings.user_agent,
             port: self.settings.port,
             metadata_size,
-            pex: !torrent.metainfo.private,
+            pex: self.settings.pex && !torrent.metainfo.private,
             upload_only: torrent.is_complete(),
         };
         ours.encode()
@@ -308,6 +309,7 @@ impl Session {
         seeds
             .into_iter()
             .for_each(|seed| self.close(now, seed, "both have everything"));
+        self.seek(now, id);
         if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
             && torrent.was_fetched()
         {

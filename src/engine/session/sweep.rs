@@ -15,13 +15,16 @@ use crate::wire::message::Message;
 
 impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.drive_names(now);
         self.drive_announcers(now);
         if self.stopping {
             if self.timers.take_due(Timer::Goodbye, now) {
+                self.forget_names();
                 self.out.push_back(Output::Event(Event::Stopped));
             }
             return;
         }
+        self.drive_finders(now);
         for (id, seat) in self.torrents.iter_mut() {
             if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -57,7 +60,7 @@ impl Session {
                     busy |= !peer.pipeline.is_empty() || !peer.outbox.is_empty();
                     past.extend(past_time(now, peer).map(|why| (id, why)));
                 }
-                Kind::Tracker { .. } => {}
+                Kind::Tracker(_) => {}
             }
         }
         past.into_iter()

@@ -19,11 +19,16 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        let is_request = matches!(message, Message::Request(_));
+        if !is_request && peer.flood.handle_message(cx.now) {
+            return Err("peer.flood");
+        }
         if self.is_blind() {
             return self.handle_blind(cx, conn, peer, message);
         }
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::KeepAlive | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::Port(port) => self.handle_port(cx, peer, port),
             Message::Choke => self.handle_choke(cx, conn, peer),
             Message::Unchoke => {
                 peer.choking_us = false;
@@ -82,7 +87,8 @@ impl Torrent {
             if let Some(asked) = self.asked_at(peer, block) {
                 self.handle_reject(cx, conn, peer, asked);
             }
-            return Ok(());
+            let floods = peer.flood.handle_message(cx.now);
+            return if floods { Err("peer.flood") } else { Ok(()) };
         }
         let bytes = u64::from(block.len);
         self.flow.received(cx.now, bytes);
@@ -195,6 +201,14 @@ impl Torrent {
         self.pieces.disown(conn, None);
         peer.pipeline.snub();
         cx.orders.push_back(Order::Refill(self.id));
+    }
+
+    /// The peer has a DHT node; of a private torrent nothing may be made of that (BEP 27).
+    pub(super) fn handle_port(&self, cx: &mut Context<'_>, peer: &Peer, port: u16) {
+        if !self.metainfo.private && port > 0 {
+            let node = std::net::SocketAddr::new(peer.address.ip(), port);
+            cx.orders.push_back(Order::DhtNode(node));
+        }
     }
 
     fn handle_choke(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {

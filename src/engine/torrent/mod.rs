@@ -133,6 +133,8 @@ pub enum Order {
     Lost(TorrentId, Piece),
     /// Look at every peer's pipeline: there is something to ask for again.
     Refill(TorrentId),
+    /// A peer has a node of the DHT here (BEP 5).
+    DhtNode(SocketAddr),
     /// The torrent is described and checked: judge what its peers have said.
     OpenEyes(TorrentId),
 }

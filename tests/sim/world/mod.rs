@@ -487,7 +487,9 @@ impl World {
                     self.socks[sock].wants_write = true;
                     self.todo.push_back(Todo::Write(sock));
                 }
-                Output::Datagram { .. } => panic!("there are no trackers here"),
+                Output::Datagram { .. } | Output::Dns(_) | Output::ReadAuthorities { .. } => {
+                    panic!("there are no trackers here")
+                }
                 Output::Disk(op) => ops.push(op),
                 Output::Event(event) => self.heed(at, event),
             }
