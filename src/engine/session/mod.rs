@@ -405,9 +405,7 @@ impl Session {
         seat.torrent.id = id;
         if is_scrape {
             seat.announcer.scrape(now);
-            return Ok(id);
-        }
-        if is_described {
+        } else if is_described {
             self.out
                 .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         } else {
