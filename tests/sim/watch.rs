@@ -229,6 +229,9 @@ impl Watch {
     fn hear_refusal(&mut self, empty: Block) {
         let at_that_place =
             |block: &&Block| (block.piece, block.begin) == (empty.piece, empty.begin);
+        if !self.geometry.has_piece(empty.piece) {
+            return;
+        }
         let block = self.in_flight.iter().find(at_that_place);
         let block = block.copied().unwrap_or(Block {
             len: self.geometry.piece_len(empty.piece).min(limits::BLOCK),
