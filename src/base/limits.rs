@@ -46,6 +46,10 @@ pub const HALF_OPEN: usize = 30;
 pub const ADDRESSES_MAX: usize = 1000;
 /// Addresses taken from one announce.
 pub const ADDRESSES_PER_ANNOUNCE: usize = 200;
+/// Peers told of, or believed, in one message of the peer exchange (BEP 11).
+pub const PEX_ADDED_MAX: usize = 50;
+/// Bytes of availability messages that are kept of a peer while the metadata is not known.
+pub const OPENING_MAX: usize = 512 * 1024;
 /// A connect or a greeting that takes longer is given up.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before an address is tried again; doubles with each failure.

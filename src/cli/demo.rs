@@ -80,7 +80,7 @@ impl Demo {
             let settings = Settings {
                 port: listening.address().port(),
                 serve_tracker,
-                ..Settings::new(peer_id(&mut rng))
+                ..Settings::new(peer_id(&options.config.peer_id_prefix, &mut rng))
             };
             let session = Session::new(reactor.now(), settings, rng.bytes());
             let host = reactor.host(session, vec![listening]).map_err(system)?;

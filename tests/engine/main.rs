@@ -7,6 +7,7 @@ mod floods;
 mod greetings;
 mod openings;
 mod pauses;
+mod rates;
 mod requests;
 mod scene;
 mod timing;

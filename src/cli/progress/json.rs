@@ -65,13 +65,15 @@ impl Json {
                 peer(address.to_string(), "", "banned", &message);
             }
             // These are in the progress, or become warnings and errors.
-            Event::Checked { .. }
+            Event::Metadata { .. }
+            | Event::Checked { .. }
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Warning { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }
@@ -149,6 +151,70 @@ pub(in crate::cli) fn line(line: &Line<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_event_has_the_fields_that_scripts_rely_on() {
+        let text = |line: &Line<'_>| serde_json::to_string(line).expect("text has a JSON form");
+        let name = "n";
+        assert_eq!(
+            text(&Line::Started {
+                info_hash: "ab".into(),
+                name,
+                length: 1,
+                port: 2
+            }),
+            r#"{"event":"started","info_hash":"ab","name":"n","length":1,"port":2}"#
+        );
+        assert_eq!(
+            text(&Line::Progress {
+                pieces: 1,
+                of: 2,
+                downloaded: 3,
+                uploaded: 4,
+                wasted: 5,
+                down_rate: 6,
+                up_rate: 7,
+                peers: 8,
+                seeds: 9,
+                longest_turn_ms: 1.5,
+                checked: 10,
+            }),
+            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10}"#
+        );
+        assert_eq!(
+            text(&Line::Tracker {
+                url: "u",
+                status: "ok",
+                peers: 1,
+                message: ""
+            }),
+            r#"{"event":"tracker","url":"u","status":"ok","peers":1,"message":""}"#
+        );
+        assert_eq!(
+            text(&Line::Peer {
+                address: "a".into(),
+                client: "c",
+                state: "connected",
+                message: ""
+            }),
+            r#"{"event":"peer","address":"a","client":"c","state":"connected","message":""}"#
+        );
+        let (kind, message) = ("k", "m");
+        assert_eq!(
+            text(&Line::Error { kind, message }),
+            r#"{"event":"error","kind":"k","message":"m"}"#
+        );
+        assert_eq!(
+            text(&Line::Complete {
+                seconds: 0.5,
+                downloaded: 1,
+                uploaded: 2,
+                wasted: 3,
+                verified: 4
+            }),
+            r#"{"event":"complete","seconds":0.5,"downloaded":1,"uploaded":2,"wasted":3,"verified":4}"#
+        );
+    }
 
     #[test]
     fn the_event_comes_first_and_fields_have_their_names() {

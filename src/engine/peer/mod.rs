@@ -6,6 +6,7 @@
 pub mod flood;
 pub mod inbox;
 pub mod outbox;
+pub mod pex;
 pub mod pipeline;
 pub mod upload;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use self::flood::Flood;
 use self::outbox::Outbox;
+use self::pex::PeerExchange;
 use self::pipeline::Pipeline;
 use self::upload::Upload;
 use crate::base::bitfield::Bitfield;
@@ -83,6 +85,20 @@ pub struct Peer {
     pub rest_until: Instant,
     /// The shell knows that there is something to send.
     pub announced: bool,
+    /// Its extended id for peer exchange (BEP 11), if it takes part.
+    pub ut_pex: Option<u8>,
+    /// Its extended id for metadata exchange (BEP 9), if it takes part.
+    pub ut_metadata: Option<u8>,
+    /// It wants nothing (BEP 21).
+    pub upload_only: bool,
+    /// Where others can connect to it, if that is known.
+    pub listens_at: Option<SocketAddr>,
+    /// Peers told and heard of.
+    pub pex: PeerExchange,
+    /// What it said of its pieces before the torrent was described.
+    pub opening: Vec<u8>,
+    /// Bytes of metadata it was given.
+    pub metadata_given: usize,
 }
 
 /// Who opened a connection.
@@ -154,6 +170,13 @@ impl Peer {
             given: 0,
             rest_until: now,
             announced: false,
+            ut_pex: None,
+            ut_metadata: None,
+            upload_only: false,
+            listens_at: (direction == Direction::Out).then_some(address),
+            pex: PeerExchange::default(),
+            opening: Vec::new(),
+            metadata_given: 0,
         }
     }
 

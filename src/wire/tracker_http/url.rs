@@ -72,12 +72,12 @@ impl TrackerUrl {
         text
     }
 
-    /// Whether the path's last part is `announce` or begins so (`announce.php`): what a tracker on this
+    /// Whether the path's last part is `announce` or `scrape` or begins so (`announce.php`): what a tracker on this
     /// machine or network must have, so that no torrent can make us call other services there.
     pub fn is_announce(&self) -> bool {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
         let last = path.rsplit('/').next().unwrap_or_default();
-        last.starts_with("announce")
+        last.starts_with("announce") || last.starts_with("scrape")
     }
 
     fn after_scheme(scheme: Scheme, rest: &str) -> Result<Self, UrlError> {
