@@ -487,7 +487,10 @@ impl World {
                     self.socks[sock].wants_write = true;
                     self.todo.push_back(Todo::Write(sock));
                 }
-                Output::Datagram { .. } | Output::Dns(_) | Output::ReadAuthorities { .. } => {
+                Output::Datagram { .. }
+                | Output::Multicast { .. }
+                | Output::Dns(_)
+                | Output::ReadAuthorities { .. } => {
                     panic!("there are no trackers here")
                 }
                 Output::Disk(op) => ops.push(op),
