@@ -429,18 +429,19 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
+        let wanted = host.session.accept(now, from);
+        // First whatever made room for it is closed: its place in the table may be the new one's.
+        host.settle(&mut self.net, now, &[], &mut self.heard);
         // Whom the session does not want is closed by dropping the socket.
-        if let Some(conn) = host.session.accept(now, from) {
+        if let Some(conn) = wanted {
             match self.net.adopt(now, host.id, conn, tcp) {
                 Ok(socket) => host.bind(conn, socket),
                 Err(error) => {
                     log::debug!("a connection from {from} can't be watched: {error}");
-                    host.settle(&mut self.net, now, &[], &mut self.heard);
-                    host.session.handle(now, Input::Failed { conn });
+                    host.handle(&mut self.net, now, Input::Failed { conn }, &mut self.heard);
                 }
             }
         }
-        host.settle(&mut self.net, now, &[], &mut self.heard);
         true
     }
 

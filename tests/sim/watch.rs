@@ -35,7 +35,7 @@ pub(crate) struct Watch {
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
     once_asked: BTreeSet<Block>,
-    /// Blocks that came: a request that was on its way out then was answered before it left.
+    /// Blocks that came or were refused: a request that was on its way out then was answered before it left.
     came: BTreeSet<Block>,
     /// Cancelled requests that the other side, if it speaks BEP 6, will still answer.
     cancelled: BTreeMap<Block, u32>,
@@ -211,6 +211,7 @@ impl Watch {
                 let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
+                self.came.insert(block);
                 let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
             }
             Message::Extended { id: 0, payload } => {
@@ -228,7 +229,16 @@ impl Watch {
     fn hear_refusal(&mut self, empty: Block) {
         let at_that_place =
             |block: &&Block| (block.piece, block.begin) == (empty.piece, empty.begin);
-        if let Some(block) = self.in_flight.iter().find(at_that_place).copied() {
+        if !self.geometry.has_piece(empty.piece) {
+            return;
+        }
+        let block = self.in_flight.iter().find(at_that_place);
+        let block = block.copied().unwrap_or(Block {
+            len: self.geometry.piece_len(empty.piece).min(limits::BLOCK),
+            ..empty
+        });
+        self.came.insert(block);
+        if self.in_flight.contains(&block) {
             let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
         }
     }

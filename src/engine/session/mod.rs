@@ -147,7 +147,8 @@ impl Session {
         self.finish_stop();
     }
 
-    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
+    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards, and before the
+    /// new name is put where another may still stand: one may be closed to make room.
     pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         self.handle_accepted(now, from)
     }
