@@ -48,6 +48,29 @@ pub trait Files {
     /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
 
+    /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it
+    /// was not there, or if these files have no times.
+    fn stamp(&self, _file: FileId) -> Option<Stamp> {
+        None
+    }
+
+    /// Brings what was written to `file`, its name and its time to the disk, and says how it is then; `None` if
+    /// it is not there. It takes as long as the disk takes.
+    fn sync(&mut self, _file: FileId) -> Result<Option<Stamp>, DiskError> {
+        Ok(None)
+    }
+
+    /// A number that differs between file systems that are there at the same time.
+    fn device(&self, _torrent: TorrentId) -> u64 {
+        0
+    }
+
+    /// Bytes that the torrent still needs and bytes that are free, as found when the files were last looked at;
+    /// `None` if that can't be told.
+    fn room(&self, _torrent: TorrentId) -> Option<Room> {
+        None
+    }
+
     /// An error for `file` whose verified bytes are there no longer; what is held open is let go, so that
     /// the next call sees what the path names then.
     fn changed(&mut self, file: FileId) -> DiskError;
@@ -62,6 +85,24 @@ pub struct FileId {
     pub file: u32,
 }
 
+/// What tells whether a file was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    /// Its length in bytes.
+    pub size: u64,
+    /// When its content was last changed, in nanoseconds since 1970.
+    pub modified: i64,
+}
+
+/// Space on a file system, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// What the torrent's files still need.
+    pub wanted: u64,
+    /// What this user may still use.
+    pub free: u64,
+}
+
 /// Where a torrent's files go, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
@@ -73,6 +114,10 @@ pub struct Place {
     pub force: bool,
     /// Whether the files are only read: nothing is made, and the root need not be writable.
     pub read_only: bool,
+    /// The directory below which each torrent has its lock and journal; `None`: nothing is remembered.
+    pub state_dir: Option<PathBuf>,
+    /// Whether everything is hashed, whatever the journal says.
+    pub recheck: bool,
 }
 
 impl Place {
@@ -83,6 +128,8 @@ impl Place {
             allocate: Allocate::Sparse,
             force: false,
             read_only: false,
+            state_dir: None,
+            recheck: false,
         }
     }
 }

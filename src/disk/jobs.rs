@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use sha1::{Digest as _, Sha1};
 
+use crate::base::bitfield::Bitfield;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 use crate::disk::content::Content;
@@ -11,7 +12,8 @@ use crate::disk::files::Files;
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskDone, DiskError, TorrentId};
 
-/// The check of a torrent's existing data, from its first byte to its last.
+/// The check of a torrent's existing data, from its first byte to its last. Pieces that are trusted are not read,
+/// but for a few samples, which come first: if one of them is bad, no piece is trusted.
 pub(super) struct Check {
     pub(super) torrent: TorrentId,
     at: u64,
@@ -19,18 +21,32 @@ pub(super) struct Check {
     there: u64,
     sha: Sha1,
     zeros: Option<[u8; 20]>,
+    trusted: Bitfield,
+    samples: Vec<Proof>,
+    bad_sample: Option<Piece>,
 }
 
 impl Check {
     /// A check that has everything before it.
-    pub(super) fn new(torrent: TorrentId) -> Self {
+    pub(super) fn new(torrent: TorrentId, trusted: Bitfield, samples: Vec<Piece>) -> Self {
         Self {
             torrent,
             at: 0,
             there: 0,
             sha: Sha1::new(),
             zeros: None,
+            trusted,
+            samples: samples
+                .into_iter()
+                .map(|piece| Proof::new(torrent, piece))
+                .collect(),
+            bad_sample: None,
         }
+    }
+
+    /// The sample that was bad, once: everything is hashed then.
+    pub(super) fn take_bad_sample(&mut self) -> Option<Piece> {
+        self.bad_sample.take()
     }
 
     /// Goes on until `budget` is used up; true when the check is through or has failed, and said so.
@@ -46,6 +62,12 @@ impl Check {
                 done.push_back(self.ended(None));
                 return true;
             }
+            if let Some(sample) = self.samples.last_mut() {
+                if let Some(good) = sample.slice(content, scratch, budget) {
+                    self.judge_sample(good);
+                }
+                continue;
+            }
             match self.step(content, scratch, done) {
                 Ok(cost) => *budget = budget.saturating_sub(cost),
                 Err(error) => {
@@ -57,6 +79,15 @@ impl Check {
         false
     }
 
+    fn judge_sample(&mut self, good: bool) {
+        let sample = self.samples.pop();
+        if !good {
+            self.samples.clear();
+            self.trusted = Bitfield::default();
+            self.bad_sample = sample.map(|sample| sample.piece);
+        }
+    }
+
     /// One read, or the verdict on a piece that needs none. Gives its cost in bytes.
     fn step<F: Files>(
         &mut self,
@@ -65,6 +96,12 @@ impl Check {
         done: &mut VecDeque<DiskDone>,
     ) -> Result<usize, DiskError> {
         if self.at == self.there {
+            let piece = self.piece(content);
+            if self.trusted.has(piece) {
+                self.say(piece, true, done);
+                self.skip(content);
+                return Ok(UNREAD_COST);
+            }
             if let Some(good) = self.judge_unread(content)? {
                 self.say(self.piece(content), good, done);
                 self.skip(content);
@@ -111,6 +148,9 @@ impl Check {
         let step = u64::from(geometry.piece_length());
         self.there = (self.at + step).min(geometry.total());
         while self.there < geometry.total() && self.there + step <= self.at + read {
+            if self.trusted.has(Piece((self.there / step) as u32)) {
+                break;
+            }
             let len = step.min(geometry.total() - self.there);
             if !content.is_there(self.there, len)? {
                 break;
@@ -171,6 +211,53 @@ impl Check {
             torrent: self.torrent,
             error,
         }
+    }
+}
+
+/// The hashing of one piece that should be good. If it can't be read, it is not.
+pub(super) struct Proof {
+    pub(super) torrent: TorrentId,
+    pub(super) piece: Piece,
+    hashed: u32,
+    sha: Sha1,
+}
+
+impl Proof {
+    /// A piece of which nothing is hashed yet.
+    pub(super) fn new(torrent: TorrentId, piece: Piece) -> Self {
+        Self {
+            torrent,
+            piece,
+            hashed: 0,
+            sha: Sha1::new(),
+        }
+    }
+
+    /// Goes on until `budget` is used up; the verdict when it is known.
+    pub(super) fn slice<F: Files>(
+        &mut self,
+        content: &mut Content<'_, F>,
+        scratch: &mut [u8],
+        budget: &mut usize,
+    ) -> Option<bool> {
+        let (piece, geometry) = (self.piece, content.meta.geometry);
+        while *budget > 0 {
+            let begin = self.hashed;
+            let len = (geometry.piece_len(piece) - begin).min(scratch.len() as u32);
+            if len == 0 {
+                let hash: [u8; 20] = self.sha.finalize_reset().into();
+                return Some(hash == content.meta.hash(piece));
+            }
+            let part = &mut scratch[..len as usize];
+            let offset = geometry.offset(Block { piece, begin, len });
+            if content.read_exact(offset, part).is_err() {
+                return Some(false);
+            }
+            self.sha.update(part);
+            self.hashed += len;
+            *budget = budget.saturating_sub(len as usize);
+        }
+        None
     }
 }
 

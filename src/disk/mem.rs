@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::disk::files::{FileId, Files, Place};
+use crate::base::rng::Rng;
+use crate::disk::files::{FileId, Files, Place, Stamp};
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
@@ -24,6 +25,44 @@ pub(super) struct MemFiles {
     /// The most bytes that one write takes.
     pub(super) bite: Option<usize>,
     pub(super) holes: bool,
+    /// The time that a write gives its file.
+    pub(super) clock: i64,
+    pub(super) times: BTreeMap<FileId, i64>,
+    /// What a power cut leaves for sure: content and time.
+    pub(super) synced: BTreeMap<FileId, (Vec<u8>, i64)>,
+    pub(super) syncs: Vec<u32>,
+    pub(super) sync_fails: bool,
+    /// Whether nothing can be written, as the disk is away.
+    pub(super) gone: bool,
+}
+
+impl MemFiles {
+    /// Cuts the power: of what was not synced, chance decides block by block.
+    pub(super) fn crash(&mut self, rng: &mut Rng) {
+        let now = std::mem::take(&mut self.files);
+        for (file, new) in now {
+            let (old, old_time) = self.synced.get(&file).cloned().unwrap_or_default();
+            let len = if rng.below(2) == 0 {
+                old.len().max(new.len())
+            } else {
+                old.len()
+            };
+            let mut left = vec![0; len];
+            left[..old.len()].copy_from_slice(&old);
+            for (left, new) in left.chunks_mut(100).zip(new.chunks(100)) {
+                if rng.below(2) == 0 {
+                    let len = left.len().min(new.len());
+                    left[..len].copy_from_slice(&new[..len]);
+                }
+            }
+            if rng.below(2) == 0 {
+                self.times.insert(file, old_time);
+            }
+            if len > 0 || rng.below(2) == 0 {
+                self.files.insert(file, left);
+            }
+        }
+    }
 }
 
 impl Files for MemFiles {
@@ -31,9 +70,7 @@ impl Files for MemFiles {
         Ok(())
     }
 
-    fn remove(&mut self, torrent: TorrentId) {
-        self.files.retain(|file, _| file.torrent != torrent);
-    }
+    fn remove(&mut self, _: TorrentId) {}
 
     fn survey(&mut self, _: TorrentId) -> Result<(), DiskError> {
         self.surveys += 1;
@@ -47,6 +84,12 @@ impl Files for MemFiles {
         offset: u64,
     ) -> Result<usize, DiskError> {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if self.gone {
+            return Err(DiskError {
+                kind: DiskErrorKind::Gone,
+                message: String::from("gone"),
+            });
+        }
         if let Some(room) = &mut self.room {
             if *room == 0 {
                 return Err(DiskError {
@@ -64,6 +107,7 @@ impl Files for MemFiles {
         let end = offset as usize + bytes.len();
         content.resize(content.len().max(end), 0);
         content[offset as usize..end].copy_from_slice(&bytes);
+        self.times.insert(file, self.clock);
         Ok(bytes.len())
     }
 
@@ -87,6 +131,29 @@ impl Files for MemFiles {
 
     fn finish(&mut self, _: TorrentId) -> Result<(), DiskError> {
         Ok(())
+    }
+
+    fn stamp(&self, file: FileId) -> Option<Stamp> {
+        Some(Stamp {
+            size: self.files.get(&file)?.len() as u64,
+            modified: *self.times.get(&file)?,
+        })
+    }
+
+    fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {
+        self.syncs.push(file.file);
+        if self.sync_fails {
+            return Err(DiskError {
+                kind: DiskErrorKind::Io,
+                message: String::from("no"),
+            });
+        }
+        let Some(stamp) = self.stamp(file) else {
+            return Ok(None);
+        };
+        let content = self.files.get(&file).cloned().unwrap_or_default();
+        self.synced.insert(file, (content, stamp.modified));
+        Ok(Some(stamp))
     }
 
     fn changed(&mut self, file: FileId) -> DiskError {

@@ -11,6 +11,8 @@
 //! DiskOp::Check, Digest, late hashing ─> jobs ─> slices in `work` ─> Files::read_at
 //! ```
 //!
+//! [`resume`] remembers what is there from one run to the next, in a journal a torrent.
+//!
 //! The loop that drives a [`Store`], once a drain of the session:
 //!
 //! ```
@@ -23,6 +25,10 @@
 //! store.handle(&mut ops, received, &mut done); // all operations of one input, in order
 //! let more = store.work(Budget(2 << 20), &mut done); // a slice of what takes long, once a turn
 //! assert!(!more && done.is_empty());
+//! let now = minitorrent::base::time::Instant::default();
+//! if store.poll_timeout().is_some_and(|due| due <= now) {
+//!     store.handle_timeout(now); // journal and syncs, at most one long call
+//! }
 //! ```
 
 mod content;
@@ -32,12 +38,14 @@ mod jobs;
 #[cfg(test)]
 mod mem;
 pub mod os;
+pub mod resume;
 pub mod store;
 mod verify;
 
-pub use files::{Allocate, FileId, Files, Place};
+pub use files::{Allocate, FileId, Files, Place, Room, Stamp};
 pub use os::OsFiles;
-pub use store::{Budget, Disk, Store};
+pub use resume::{Journal, OsState, StateFiles, Totals};
+pub use store::{Budget, Disk, DiskWarning, Store};
 
 /// The store of the program: files of the operating system.
-pub type FileStore = Disk<OsFiles>;
+pub type FileStore = Disk<OsFiles, OsState>;

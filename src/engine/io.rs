@@ -11,6 +11,7 @@ use crate::base::ids::{Block, Piece};
 use crate::base::slots::Key;
 use crate::net::resolver::{self, SocketEvent, SocketId};
 use crate::net::stream::{TlsConfig, TlsError};
+use crate::wire::tracker_udp::Scrape;
 
 /// Tags the keys of connections.
 pub enum ConnTag {}
@@ -58,6 +59,13 @@ pub enum Input<'a> {
     },
     /// A UDP datagram came in on the session's UDP port.
     Datagram {
+        /// Its sender.
+        from: SocketAddr,
+        /// Its payload.
+        bytes: &'a [u8],
+    },
+    /// A UDP datagram came in for a group of the neighbourhood (BEP 14).
+    Multicast {
         /// Its sender.
         from: SocketAddr,
         /// Its payload.
@@ -126,6 +134,13 @@ pub enum Output {
     /// Send a UDP datagram.
     Datagram {
         /// Where to.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Vec<u8>,
+    },
+    /// Send a UDP datagram to a group of the neighbourhood (BEP 14), on every interface.
+    Multicast {
+        /// The group.
         to: SocketAddr,
         /// Its payload.
         bytes: Vec<u8>,
@@ -289,6 +304,8 @@ pub enum DiskErrorKind {
     Changed,
     /// The file is too big for the file system or a limit.
     TooBig,
+    /// Another process has the torrent there.
+    Locked,
     /// Anything else: an input/output error.
     Io,
 }
@@ -310,6 +327,14 @@ pub enum Segment<'a> {
 /// Something that a person or a program may want to know. Text from outside is escaped already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The metadata of a torrent is there: these are the raw bytes of its `info`, whose SHA-1 is its info-hash.
+    /// Judge them, tell the store, and answer with `Command::Describe`.
+    Metadata {
+        /// Of which torrent.
+        torrent: TorrentId,
+        /// The bytes.
+        info: Vec<u8>,
+    },
     /// The check of existing data is through.
     Checked {
         /// Of which torrent.
@@ -344,6 +369,15 @@ pub enum Event {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, String>,
+    },
+    /// A tracker told its counts ([`super::command::Aim::Scrape`]).
+    Scraped {
+        /// For which torrent.
+        torrent: TorrentId,
+        /// The tracker, as written in the torrent, escaped.
+        url: String,
+        /// What it counts.
+        counts: Scrape,
     },
     /// A peer came.
     PeerConnected {

@@ -4,7 +4,9 @@
 
 pub mod command;
 pub mod conn;
+pub mod dht;
 pub mod io;
+pub mod lsd;
 pub mod peer;
 pub mod session;
 pub mod stats;

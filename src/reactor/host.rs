@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,7 +13,7 @@ use super::clock::unix_seconds;
 use super::names::{NameSocket, read_config};
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
-use crate::disk::{FileStore, Store as _};
+use crate::disk::{DiskWarning, FileStore, Store as _};
 use crate::engine::Session;
 use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
 use crate::net::resolver::{self, SocketEvent, SocketId};
@@ -32,6 +33,10 @@ pub(super) struct Host {
     pub(super) has_job: bool,
     /// Whether it is driven no more.
     pub(super) retired: bool,
+    /// Whether the session was told to stop.
+    pub(super) stopping: bool,
+    /// When the store was last told what was moved.
+    totals_noted: Instant,
     ops: Vec<DiskOp>,
     answers: VecDeque<Answer>,
     /// The resolver's sockets.
@@ -54,6 +59,8 @@ impl Host {
             done: VecDeque::new(),
             has_job: false,
             retired: false,
+            stopping: false,
+            totals_noted: Instant::default(),
             ops: Vec::new(),
             answers: VecDeque::new(),
             names: BTreeMap::new(),
@@ -134,6 +141,42 @@ impl Host {
         }
     }
 
+    /// What the store has to do by the clock, if it is due.
+    pub(super) fn handle_store_timeout(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) {
+        if now - self.totals_noted >= TOTALS_EVERY {
+            self.note_totals(now);
+        }
+        if self.store.poll_timeout().is_some_and(|due| due <= now) {
+            self.note_totals(now);
+            self.store.handle_timeout(now);
+        }
+        self.hear_store(heard);
+    }
+
+    /// Syncs one file of some torrent for a stop in good order; true if more is left.
+    pub(super) fn flush_store(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) -> bool {
+        self.note_totals(now);
+        let torrents = self.session.snapshot(now).torrents;
+        let more = torrents.iter().any(|it| self.store.flush(it.torrent));
+        self.hear_store(heard);
+        more
+    }
+
+    /// Hands on what the store has to say.
+    pub(super) fn hear_store(&mut self, heard: &mut Vec<(HostId, Event)>) {
+        while let Some(DiskWarning { kind, message }) = self.store.poll_warning() {
+            heard.push((self.id, Event::Warning { kind, message }));
+        }
+    }
+
+    fn note_totals(&mut self, now: Instant) {
+        self.totals_noted = now;
+        for it in self.session.snapshot(now).torrents {
+            let (down, up) = (it.downloaded, it.uploaded);
+            self.store.handle_totals(it.torrent, down, up);
+        }
+    }
+
     /// The socket of a connection.
     pub(super) fn socket(&self, conn: ConnId) -> Option<SocketKey> {
         match self.sockets.get(conn.index()) {
@@ -177,6 +220,7 @@ impl Host {
                 }
             }
             Output::Datagram { to, bytes } => self.send_datagram(net, to, &bytes),
+            Output::Multicast { to, .. } => log::debug!("no group socket for {to}"),
             Output::Dns(action) => self.look_up(net, action),
             Output::ReadAuthorities { conn } => self.answers.push_back(Answer::Authorities(conn)),
             Output::Disk(op) => self.ops.push(op),
@@ -244,6 +288,8 @@ impl Host {
     }
 }
 
+/// How often the store is told what was moved, if it has nothing else to do.
+const TOTALS_EVERY: Duration = Duration::from_secs(60);
 /// An input that an output brought about at once.
 enum Answer {
     Refused(ConnId, ConnectError),

@@ -11,7 +11,7 @@
 //!  5 read      every readable socket once, all through one buffer
 //!  6 udp       up to 64 datagrams a socket; what name servers say
 //!  7 jobs      hashing and checking, about 4 ms
-//!  8 timers    Input::Timeout, if due
+//!  8 timers    Input::Timeout, the journals and one sync, if due
 //!  9 write     every connection that has something to send and room for it, one writev each
 //! 10 reap      closed sockets are freed
 //! ```
@@ -21,6 +21,7 @@
 
 mod authorities;
 mod bulk;
+mod calm;
 mod clock;
 mod host;
 mod jobs;
@@ -39,18 +40,22 @@ use std::time::Duration;
 
 use mio::Events;
 
+use self::calm::Calm;
 use self::host::Host;
 use self::jobs::JobPace;
 use self::listen::Accepted;
 use self::signals::Watch;
 use self::sockets::{SocketKey, Sockets, Source};
+use crate::base::limits;
+use crate::base::memory::Memory;
 use crate::base::time::{Instant, earliest};
-use crate::disk::{Budget, FileStore, Place, Store as _};
+use crate::disk::{Budget, FileStore, Place, Store as _, Totals};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
 use crate::engine::stats::Snapshot;
 use crate::net::resolver::SocketEvent;
+use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
 pub use self::host::HostId;
@@ -71,28 +76,44 @@ pub struct Reactor {
     queue: Vec<SocketKey>,
     heard: Vec<(HostId, Event)>,
     jobs: JobPace,
+    memory: Memory,
+    calm: Calm,
+    /// Bytes received and sent in this turn.
+    moved: usize,
     longest: Duration,
     turns: u64,
 }
 
 impl Reactor {
-    /// A reactor without sessions. Its clock starts at zero now.
+    /// A reactor without sessions whose memory has no limit. Its clock starts at zero now.
     ///
     /// # Errors
     ///
     /// What the system says if it has no descriptor for the poll.
     pub fn new() -> io::Result<Self> {
+        Self::within(Memory::default())
+    }
+
+    /// As [`Reactor::new`], with buffers of these sizes. How many peers there may be, the sessions' settings say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::new`].
+    pub fn within(memory: Memory) -> io::Result<Self> {
         Ok(Self {
             clock: Clock::new(),
-            net: Sockets::new()?,
+            net: Sockets::new(memory.socket)?,
             events: Events::with_capacity(EVENTS),
             hosts: Vec::new(),
             signals: None,
-            receive: vec![0; RECEIVE_BUFFER],
-            send: vec![0; send::BUFFER],
+            receive: vec![0; memory.receive],
+            send: vec![0; memory.send + limits::BLOCK as usize],
             queue: Vec::new(),
             heard: Vec::new(),
             jobs: JobPace::new(),
+            memory,
+            calm: Calm::default(),
+            moved: 0,
             longest: Duration::ZERO,
             turns: 0,
         })
@@ -106,8 +127,9 @@ impl Reactor {
     pub fn host(&mut self, session: Session, listening: Vec<Listening>) -> io::Result<HostId> {
         let id = HostId(self.hosts.len());
         let port = listening.first().map_or(0, |one| one.address().port());
-        self.hosts
-            .push(Host::new(id, session, FileStore::default(), port));
+        let mut store = FileStore::default();
+        store.set_read_back(self.memory.read_back);
+        self.hosts.push(Host::new(id, session, store, port));
         for one in listening {
             self.net.listen(id, one.into_socket())?;
         }
@@ -155,11 +177,51 @@ impl Reactor {
             Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
             Err(error) => Err(AddError::Command(error)),
         };
+        host.hear_store(&mut self.heard);
         host.settle(&mut self.net, now, &[], &mut self.heard);
         result
     }
 
-    /// Gives a session a command and carries out what follows from it.
+    /// Takes up a torrent of which only the info-hash is known: its store learns of it by [`Reactor::describe`].
+    ///
+    /// # Errors
+    ///
+    /// [`AddError::Command`]: the session refuses it.
+    pub fn add_undescribed(
+        &mut self,
+        host: HostId,
+        torrent: AddTorrent,
+    ) -> Result<TorrentId, AddError> {
+        match self.command(host, Command::AddUndescribed(torrent)) {
+            Ok(Reply::Added(id)) => Ok(id),
+            Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
+            Err(error) => Err(AddError::Command(error)),
+        }
+    }
+
+    /// Says what such a torrent is, to its store first.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`]: its files can't be used, or the session refuses it.
+    pub fn describe(
+        &mut self,
+        host: HostId,
+        torrent: TorrentId,
+        metainfo: Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), AddError> {
+        let store = &mut self.hosts[host.0].store;
+        store
+            .add(torrent, Arc::clone(&metainfo), place)
+            .map_err(AddError::Disk)?;
+        self.command(host, Command::Describe { torrent, metainfo })
+            .map(|_| ())
+            .map_err(AddError::Command)
+    }
+
+    /// Gives a session a command and carries out what follows from it. With `Command::Shutdown` what was
+    /// verified is synced, a file at a time, for at most 0.7 s and one file.
     ///
     /// # Errors
     ///
@@ -167,9 +229,19 @@ impl Reactor {
     pub fn command(&mut self, host: HostId, command: Command) -> Result<Reply, CommandError> {
         let now = self.clock.now();
         let host = &mut self.hosts[host.0];
+        let stops = matches!(command, Command::Shutdown);
         let reply = host.session.handle_command(now, command);
         host.settle(&mut self.net, now, &[], &mut self.heard);
+        if stops && !std::mem::replace(&mut host.stopping, true) {
+            // The goodbyes are on their way already.
+            while host.flush_store(now, &mut self.heard) && self.clock.now() - now < FLUSH {}
+        }
         reply
+    }
+
+    /// Payload of a torrent moved in all runs, this one included, as far as is remembered: received, sent.
+    pub fn totals(&self, host: HostId, torrent: TorrentId) -> Totals {
+        self.hosts[host.0].store.totals(torrent)
     }
 
     /// For a torrent that is complete: makes its empty files and cuts longer ones, if that was allowed.
@@ -193,9 +265,19 @@ impl Reactor {
     ///
     /// What the system says if it can't wait: there is no going on.
     pub fn turn(&mut self, most: Option<Duration>) -> io::Result<()> {
-        let wait = self.wait_at_most(self.clock.now(), most);
+        let mut now = self.clock.now();
+        let mut wait = self.wait_at_most(now, most);
+        // What is at hand is done at once, and so is what is due; only sockets are left alone for a while.
+        let rest = self.calm.rest(now);
+        let rest = wait.map_or(rest, |wait| wait.min(rest));
+        if !rest.is_zero() {
+            self.net.rest(rest)?;
+            now = self.clock.now();
+            wait = self.wait_at_most(now, most);
+        }
         self.net.wait(&mut self.events, wait)?;
         let now = self.clock.now();
+        self.moved = 0;
         self.mark(now);
         self.connect(now);
         self.accept(now);
@@ -206,6 +288,7 @@ impl Reactor {
         self.time_out(now);
         self.write(now);
         self.net.reap();
+        self.calm.handle_turn(now, self.moved);
         self.turns += 1;
         self.longest = self.longest.max(self.clock.now() - now);
         Ok(())
@@ -229,6 +312,11 @@ impl Reactor {
     /// How often SIGINT or SIGTERM came.
     pub fn stop_signals(&self) -> u32 {
         self.signals.as_ref().map_or(0, Watch::stops)
+    }
+
+    /// How often SIGHUP came.
+    pub fn hangups(&self) -> u32 {
+        self.signals.as_ref().map_or(0, Watch::hangups)
     }
 
     /// How long the longest turn took, waiting not counted: whatever happens waits at most so long.
@@ -263,7 +351,8 @@ impl Reactor {
             most = Some(most.map_or(HELD_BACK, |most| most.min(HELD_BACK)));
         }
         let due = hosts.fold(self.net.poll_timeout(), |sooner, host| {
-            earliest(sooner, host.session.poll_timeout())
+            let store = host.store.poll_timeout();
+            earliest(sooner, earliest(host.session.poll_timeout(), store))
         });
         let until = due.map(|due| now.until(due));
         match (until, most) {
@@ -340,18 +429,19 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
+        let wanted = host.session.accept(now, from);
+        // First whatever made room for it is closed: its place in the table may be the new one's.
+        host.settle(&mut self.net, now, &[], &mut self.heard);
         // Whom the session does not want is closed by dropping the socket.
-        if let Some(conn) = host.session.accept(now, from) {
+        if let Some(conn) = wanted {
             match self.net.adopt(now, host.id, conn, tcp) {
                 Ok(socket) => host.bind(conn, socket),
                 Err(error) => {
                     log::debug!("a connection from {from} can't be watched: {error}");
-                    host.settle(&mut self.net, now, &[], &mut self.heard);
-                    host.session.handle(now, Input::Failed { conn });
+                    host.handle(&mut self.net, now, Input::Failed { conn }, &mut self.heard);
                 }
             }
         }
-        host.settle(&mut self.net, now, &[], &mut self.heard);
         true
     }
 
@@ -392,6 +482,7 @@ impl Reactor {
             }
             Ok(bytes) => {
                 net.handle_read(now, key, Some(bytes), room);
+                self.moved += bytes;
                 let bytes = &self.receive[..bytes];
                 let input = Input::Received { conn, bytes };
                 host.handle(net, now, input, &mut self.heard);
@@ -499,6 +590,7 @@ impl Reactor {
             if host.session.poll_timeout().is_some_and(|due| due <= now) {
                 host.handle(&mut self.net, now, Input::Timeout, &mut self.heard);
             }
+            host.handle_store_timeout(now, &mut self.heard);
         }
     }
 
@@ -511,7 +603,7 @@ impl Reactor {
             };
             let host = &mut self.hosts[stream.host.0];
             let net = &mut self.net;
-            send::send(host, net, now, key, &mut self.send, &mut self.heard);
+            self.moved += send::send(host, net, now, key, &mut self.send, &mut self.heard);
         }
         self.queue = queue;
     }
@@ -526,10 +618,10 @@ pub enum AddError {
     Disk(DiskError),
 }
 
+/// How long a stop may take to sync what was verified.
+const FLUSH: Duration = Duration::from_millis(700);
 /// Events taken at once; more wait for the next turn.
 const EVENTS: usize = 256;
-/// The receive buffer: larger reads are hardly cheaper and spill out of the cache.
-const RECEIVE_BUFFER: usize = 256 * 1024;
 /// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.
 const READ_TURN: usize = 4 << 20;
 /// Connections accepted in a turn, a listener.

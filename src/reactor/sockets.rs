@@ -17,6 +17,7 @@ use super::bulk::{Change, Pace};
 use super::host::HostId;
 use super::listen::{self, Listener};
 use super::names::NameSocket;
+use crate::base::memory;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::{Instant, earliest};
 use crate::engine::io::{ConnId, ConnectError};
@@ -72,6 +73,11 @@ pub(super) struct Udp {
 /// The poll and everything that is registered with it.
 pub(super) struct Sockets {
     poll: Poll,
+    /// With nothing registered: waiting in it is a rest that no socket ends.
+    calm: Poll,
+    nothing: Events,
+    /// How large the kernel's buffers of a connection may be; `None`: as it likes.
+    buffers: Option<memory::Socket>,
     table: Slots<Source>,
     connecting: Vec<SocketKey>,
     readable: Vec<SocketKey>,
@@ -88,10 +94,13 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// An empty table with a poll of its own.
-    pub(super) fn new() -> io::Result<Self> {
+    /// An empty table with a poll of its own, for connections with kernel buffers of that size.
+    pub(super) fn new(buffers: Option<memory::Socket>) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
+            calm: Poll::new()?,
+            nothing: Events::with_capacity(1),
+            buffers,
             table: Slots::default(),
             connecting: Vec::new(),
             readable: Vec::new(),
@@ -129,6 +138,7 @@ impl Sockets {
             }
             why
         })?;
+        self.limit(&tcp);
         let mut stream = Stream::new(now, host, conn, tcp);
         stream.connecting = true;
         self.insert_stream(stream)
@@ -143,6 +153,7 @@ impl Sockets {
         conn: ConnId,
         tcp: TcpStream,
     ) -> io::Result<SocketKey> {
+        self.limit(&tcp);
         let mut stream = Stream::new(now, host, conn, tcp);
         stream.set_open();
         self.insert_stream(stream)
@@ -243,6 +254,14 @@ impl Sockets {
     }
 
     // ---------------------------------------------------------------------------------- readiness
+
+    /// Lets sockets be for so long.
+    pub(super) fn rest(&mut self, time: Duration) -> io::Result<()> {
+        match self.calm.poll(&mut self.nothing, Some(time)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
 
     /// Waits for readiness, at most so long.
     pub(super) fn wait(&mut self, events: &mut Events, most: Option<Duration>) -> io::Result<()> {
@@ -521,6 +540,15 @@ impl Sockets {
         match self.table.get_mut(key) {
             Some(Source::Name(name)) => Some(name),
             _ => None,
+        }
+    }
+
+    /// Caps the kernel's buffers. Where it can't be done the connection works all the same.
+    fn limit(&self, tcp: &TcpStream) {
+        if let Some(buffers) = self.buffers {
+            let socket = socket2::SockRef::from(tcp);
+            let _ = socket.set_recv_buffer_size(buffers.receive);
+            let _ = socket.set_send_buffer_size(buffers.send);
         }
     }
 

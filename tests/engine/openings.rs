@@ -98,7 +98,7 @@ fn what_no_honest_peer_sends_closes() {
 }
 
 #[test]
-fn a_bitfield_behind_the_opening_closes() {
+fn a_bitfield_behind_the_opening_is_taken_too() {
     let mut scene = Scene::new(9);
     let peer = scene.peer(1, MODERN);
     scene.says(
@@ -109,8 +109,10 @@ fn a_bitfield_behind_the_opening_closes() {
             len: 1,
         }),
     );
-    scene.says(peer, Message::Bitfield(&[0, 0]));
-    assert!(scene.is_closed(peer));
+    // aria2 sends one where it is shorter than many `have`s.
+    scene.says(peer, Message::Bitfield(&[0x80, 0]));
+    assert!(!scene.is_closed(peer));
+    assert_eq!(scene.session.snapshot(scene.now).peers[0].pieces_have, 1);
 }
 
 #[test]

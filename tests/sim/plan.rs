@@ -46,6 +46,10 @@ pub(crate) struct NodePlan {
     /// Longest wait for an answer of its disk, in microseconds.
     pub(crate) disk_delay: usize,
     pub(crate) faults: DiskFaults,
+    /// When it takes up the torrent, in microseconds.
+    pub(crate) starts: u64,
+    /// From when to when it is paused, in seconds.
+    pub(crate) pause: Option<(u64, u64)>,
 }
 
 /// What goes wrong on a disk.
@@ -121,9 +125,27 @@ impl Plan {
                     buffer: [1500, 16_000, 65_536, 300_000][rng.below(4)],
                     disk_delay: [0, 0, 3000, 400_000][rng.below(4)],
                     faults,
+                    starts: [0, 0, 0, 3_000_000, 70_000_000][rng.below(5)],
+                    pause: (trouble > 0 && rng.below(6) == 0).then(|| {
+                        let from = rng.below(40) as u64;
+                        (from, from + rng.below(40) as u64)
+                    }),
                 }
             })
             .collect();
+        let nodes: Vec<NodePlan> = nodes;
+        // The slowest line, or a socket's buffer a round trip. A connect to one that is not ready is tried
+        // again after a minute.
+        let rates = nodes.iter().map(|node| {
+            let trip = 2 * node.delay + 1;
+            node.rate.min(node.buffer as u64 * 1_000_000 / trip)
+        });
+        let ideal = content.len() as u64 / rates.min().unwrap_or(1);
+        let bound = match (trouble, crowded) {
+            (0, _) => 210 + 3 * ideal,
+            (_, false) => 3600,
+            (_, true) => 4 * 3600,
+        };
         Self {
             seed,
             meta,
@@ -138,11 +160,7 @@ impl Plan {
                 0
             },
             clean: trouble == 0,
-            bound: match (trouble, crowded) {
-                (0, _) => 600,
-                (_, false) => 3600,
-                (_, true) => 4 * 3600,
-            },
+            bound,
             scripts,
         }
     }

@@ -2,7 +2,7 @@
 
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -13,10 +13,10 @@ use rustix::io::{self, Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use crate::disk::error::{refused, system, unknown};
-use crate::disk::files::{Allocate, FileId, Files, Place};
+use crate::disk::files::{Allocate, FileId, Files, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
-use tree::{Descent, Seen, Tree, below, descend, not_regular, open_at};
+use tree::{Descent, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
 
 /// Files below an output directory a torrent, of which only the last used are open.
 ///
@@ -30,6 +30,8 @@ pub struct OsFiles {
     /// Counts uses, for finding the file that was not used for longest.
     uses: u64,
     directory: Option<Directory>,
+    /// Directories in which a file or directory was made since they were synced.
+    unsynced: BTreeSet<(TorrentId, String)>,
 }
 
 struct Open {
@@ -62,6 +64,7 @@ impl OsFiles {
             open_max: open_max.max(1),
             uses: 0,
             directory: None,
+            unsynced: BTreeSet::new(),
         }
     }
 
@@ -126,6 +129,10 @@ impl OsFiles {
             };
             match opened {
                 Ok(fd) if write && new => {
+                    // Directories above may have been made on the way.
+                    for path in and_above(directory) {
+                        self.unsynced.insert((file.torrent, String::from(path)));
+                    }
                     reserve(&fd, full, entry.length).map_err(|e| system("allocate", &place, e))?;
                     return Ok(Some(fd));
                 }
@@ -154,7 +161,7 @@ impl OsFiles {
         path: &str,
         make: bool,
     ) -> Result<Option<&OwnedFd>, Errno> {
-        let tree = self.torrents.get(&torrent).ok_or(Errno::NODEV)?;
+        let tree = self.torrents.get_mut(&torrent).ok_or(Errno::NODEV)?;
         let above = self.directory.take_if(|last| last.torrent == torrent);
         let walked = match above {
             Some(here) if here.path == path => Ok(Descent::Found(here.fd)),
@@ -162,7 +169,10 @@ impl OsFiles {
                 let rest = below(path, &above.path).unwrap_or(path);
                 descend(above.fd, rest, make)
             }
-            Some(_) | None => tree.root().and_then(|root| descend(root, path, make)),
+            Some(_) | None => {
+                let root = tree.root_again();
+                root.and_then(|root| descend(root, path, make))
+            }
         };
         let Descent::Found(fd) = walked? else {
             return Ok(None);
@@ -189,7 +199,8 @@ impl OsFiles {
             | DiskErrorKind::Denied
             | DiskErrorKind::NotRegular
             | DiskErrorKind::Longer
-            | DiskErrorKind::TooBig => error,
+            | DiskErrorKind::TooBig
+            | DiskErrorKind::Locked => error,
         }
     }
 
@@ -240,6 +251,7 @@ impl Files for OsFiles {
     fn remove(&mut self, torrent: TorrentId) {
         self.close_all(torrent);
         self.torrents.remove(&torrent);
+        self.unsynced.retain(|(of, _)| *of != torrent);
     }
 
     fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
@@ -320,6 +332,45 @@ impl Files for OsFiles {
         Ok(())
     }
 
+    fn stamp(&self, file: FileId) -> Option<Stamp> {
+        let tree = self.torrents.get(&file.torrent)?;
+        tree.stamps.get(file.file as usize).copied().flatten()
+    }
+
+    fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {
+        let Some(fd) = self.open(file, false)? else {
+            return Ok(None);
+        };
+        // Not only its data: a stamp that is taken now must be what is found after a power cut.
+        let synced = retry_on_intr(|| fs::fsync(fd)).and_then(|()| fs::fstat(fd));
+        let stat = synced.map_err(|errno| self.failed("sync", file, errno))?;
+        let meta = Arc::clone(&self.tree(file.torrent)?.meta);
+        let path = &meta.files[file.file as usize].path;
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        for path in and_above(directory) {
+            let key = (file.torrent, String::from(path));
+            if !self.unsynced.contains(&key) {
+                continue;
+            }
+            let synced = match self.enter(file.torrent, path, false) {
+                Ok(Some(fd)) => retry_on_intr(|| fs::fsync(fd)),
+                Ok(None) => return Ok(None),
+                Err(errno) => Err(errno),
+            };
+            synced.map_err(|errno| self.failed("sync", file, errno))?;
+            self.unsynced.remove(&key);
+        }
+        Ok(Some(stamp_of(&stat)))
+    }
+
+    fn device(&self, torrent: TorrentId) -> u64 {
+        self.torrents.get(&torrent).map_or(0, Tree::device)
+    }
+
+    fn room(&self, torrent: TorrentId) -> Option<Room> {
+        self.torrents.get(&torrent)?.room
+    }
+
     fn changed(&mut self, file: FileId) -> DiskError {
         self.open.remove(&file);
         let tree = self.torrents.get(&file.torrent);
@@ -327,6 +378,14 @@ impl Files for OsFiles {
         let why = "bytes that were verified are there no longer";
         refused(DiskErrorKind::Changed, "read", &path, why)
     }
+}
+
+/// The directory `path` and those above it, up to the output directory, which is "".
+fn and_above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rsplit_once('/') {
+        Some((above, _)) => Some(above),
+        None => (!path.is_empty()).then_some(""),
+    })
 }
 
 fn regular(fd: OwnedFd, path: &Path) -> Result<OwnedFd, DiskError> {

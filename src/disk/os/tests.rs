@@ -355,6 +355,26 @@ fn another_file_system_at_the_root_is_not_written_to() {
 }
 
 #[test]
+fn a_disk_that_is_back_under_another_number_is_known_by_its_files() {
+    let mut scene = Scene::new(B, &[("a", 2 * B, Regular), ("b", B, Regular)]);
+    scene.add().expect("an empty place");
+    assert_eq!(scene.write(0, 0..1), []);
+    let moved = |scene: &mut Scene| {
+        let files = scene.store.files_mut();
+        files.close_all(torrent(0));
+        let mut trees = files.torrents.values_mut();
+        trees.next().expect("it was added").move_away();
+    };
+    moved(&mut scene);
+    assert_eq!(scene.write(1, 0..1), []);
+    moved(&mut scene);
+    std_fs::rename(scene.scratch.path("out"), scene.scratch.path("away")).expect("moved");
+    std_fs::create_dir(scene.scratch.path("out")).expect("a mount point");
+    assert_eq!(scene.write(2, 0..1), [DiskErrorKind::Gone]);
+    assert_eq!(scene.scratch.names(), ["away", "away/t", "away/t/a", "out"]);
+}
+
+#[test]
 fn files_that_were_cut_or_removed_while_seeding_are_said_to_have_changed() {
     let mut scene = Scene::new(B, &[("a", B, Regular), ("b", B, Regular)]);
     scene.add().expect("an empty place");

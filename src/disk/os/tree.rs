@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use crate::disk::error::{refused, system};
-use crate::disk::files::{FileId, Place};
+use crate::disk::files::{FileId, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind};
 use crate::wire::metainfo::{FileKind, Metainfo};
 
@@ -20,6 +20,10 @@ pub(super) struct Tree {
     /// The file system of the output directory.
     device: u64,
     pub(super) files: Vec<Seen>,
+    /// What was found at each target by the last look.
+    pub(super) stamps: Vec<Option<Stamp>>,
+    /// Space as it was at the last look.
+    pub(super) room: Option<Room>,
 }
 
 /// What is known of a file without asking.
@@ -48,6 +52,8 @@ impl Tree {
             place,
             device: stat.st_dev,
             files: Vec::new(),
+            stamps: Vec::new(),
+            room: None,
         };
         // What is all there can be seeded from a place that can't be written to.
         tree.place.read_only |= denied.is_some();
@@ -61,12 +67,16 @@ impl Tree {
     /// Looks at every target, without making anything.
     pub(super) fn survey(&mut self) -> Result<(), DiskError> {
         let mut seen = vec![Seen::Missing; self.meta.files.len()];
+        let mut stamps = vec![None; self.meta.files.len()];
+        let mut wanted = 0u64;
         let mut here: Option<(&str, OwnedFd)> = None;
         let mut missing: Option<&str> = None;
-        for (entry, seen) in self.meta.files.iter().zip(&mut seen) {
+        let targets = self.meta.files.iter().zip(seen.iter_mut().zip(&mut stamps));
+        for (entry, (seen, stamp)) in targets {
             if entry.kind != FileKind::Regular {
                 continue;
             }
+            wanted = wanted.saturating_add(entry.length);
             let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
             if missing.is_some_and(|gone| directory == gone || below(directory, gone).is_some()) {
                 continue;
@@ -89,24 +99,40 @@ impl Tree {
                 continue;
             };
             let path = self.place.root.join(&entry.path);
-            *seen = match look(parent, name, entry.length, &path)? {
-                Seen::Long if !self.place.force => {
+            let found = look(parent, name, &path)?;
+            *stamp = found.as_ref().map(stamp_of);
+            wanted = wanted.saturating_sub(found.as_ref().map_or(0, allocated).min(entry.length));
+            *seen = match stamp.map(|stamp| stamp.size > entry.length) {
+                None => Seen::Missing,
+                Some(false) => Seen::There,
+                Some(true) if !self.place.force => {
                     let why = format!("it is longer than the {} bytes wanted", entry.length);
                     return Err(refused(DiskErrorKind::Longer, "use", &path, &why));
                 }
-                seen => seen,
+                Some(true) => Seen::Long,
             };
             if *seen == Seen::Missing && !self.place.read_only {
                 self.may_make(parent, directory)?;
             }
         }
         self.files = seen;
+        self.stamps = stamps;
+        self.room = self.root().ok().and_then(|root| {
+            let stat = fs::fstatvfs(&root).ok().filter(|_| !self.place.read_only)?;
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            Some(Room { wanted, free })
+        });
         Ok(())
     }
 
     fn is_missing_any(&self) -> bool {
         let mut files = self.meta.files.iter().zip(&self.files);
         files.any(|(entry, seen)| entry.kind == FileKind::Regular && *seen == Seen::Missing)
+    }
+
+    /// The file system of the output directory.
+    pub(super) fn device(&self) -> u64 {
+        self.device
     }
 
     /// Believes from now on that the root was on another file system.
@@ -133,6 +159,35 @@ impl Tree {
         } else {
             Err(Errno::NODEV)
         }
+    }
+
+    /// As [`Tree::root`]; a directory on another file system will do too, if it has the torrent's files: the
+    /// disk is back under another number. An empty mount point has none of them.
+    pub(super) fn root_again(&mut self) -> Result<OwnedFd, Errno> {
+        let Err(Errno::NODEV) = self.root() else {
+            return self.root();
+        };
+        let fd = open_directory(&self.place.root).map_err(|_| Errno::NODEV)?;
+        let known = self.meta.files.iter().zip(&self.files);
+        let known = known.filter(|(entry, seen)| entry.length > 0 && **seen != Seen::Missing);
+        let mut found = 0;
+        for (entry, _) in known.take(KNOWN_AGAIN) {
+            let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+            let above = fd.try_clone().map_err(|_| Errno::MFILE)?;
+            let Descent::Found(parent) = descend(above, directory, false)? else {
+                return Err(Errno::NODEV);
+            };
+            let there = look(&parent, name, Path::new(name));
+            if there.is_ok_and(|stat| stat.is_none()) {
+                return Err(Errno::NODEV);
+            }
+            found += 1;
+        }
+        if found == 0 {
+            return Err(Errno::NODEV);
+        }
+        self.device = fs::fstat(&fd)?.st_dev;
+        Ok(fd)
     }
 
     pub(super) fn path(&self, file: FileId) -> PathBuf {
@@ -237,20 +292,34 @@ pub(super) fn fits(max: u64, meta: &Metainfo, place: &Place) -> Result<(), DiskE
     Err(refused(DiskErrorKind::TooBig, "make", &path, &why))
 }
 
-/// What is at a target.
-fn look(parent: &OwnedFd, name: &str, length: u64, path: &Path) -> Result<Seen, DiskError> {
+/// What is at a target; `None` if nothing is.
+fn look(parent: &OwnedFd, name: &str, path: &Path) -> Result<Option<Stat>, DiskError> {
     let stat = match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Seen::Missing),
+        Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(system("look at", path, errno)),
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(not_regular(path));
     }
-    if u64::try_from(stat.st_size).unwrap_or(0) > length {
-        return Ok(Seen::Long);
+    Ok(Some(stat))
+}
+
+/// Size and time of a file.
+pub(super) fn stamp_of(stat: &Stat) -> Stamp {
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let seconds = stat.st_mtime.saturating_mul(1_000_000_000);
+    Stamp {
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        modified: seconds.saturating_add(nanos),
     }
-    Ok(Seen::There)
+}
+
+/// Bytes that a file has on the disk already, holes left out.
+fn allocated(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks)
+        .unwrap_or(0)
+        .saturating_mul(512)
 }
 
 pub(super) fn not_regular(path: &Path) -> DiskError {
@@ -265,6 +334,9 @@ pub(super) fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
     }
     path.strip_prefix(above)?.strip_prefix('/')
 }
+
+/// Files by which a disk is known again.
+const KNOWN_AGAIN: usize = 16;
 
 /// The `f_type` of FAT file systems.
 const MSDOS_MAGIC: u64 = 0x4d44;

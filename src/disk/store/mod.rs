@@ -1,26 +1,34 @@
 //! The store: carries out the engine's disk operations on the files of several torrents.
 
-use std::collections::{BTreeMap, VecDeque};
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
+use crate::base::time::{Instant, earliest};
+use crate::base::{limits, memory};
 use crate::disk::content::{BLOCKS_MAX, Content};
 use crate::disk::error;
-use crate::disk::files::{Files, Place};
-use crate::disk::jobs::{Check, Digests};
+use crate::disk::files::{Files, Place, Room};
+use crate::disk::jobs::{Check, Digests, Proof};
+use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
 use crate::disk::verify::Running;
-use crate::engine::io::{BlockData, DiskDone, DiskError, DiskOp, TorrentId};
+use crate::engine::io::{BlockData, DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 
 /// What the reactor, or a simulated world, asks of a disk.
 pub trait Store {
     /// Makes a torrent known and looks at what is there: the root must be (or be made) a directory that
     /// can be written to; every target that exists must be a regular file no longer than the torrent says
-    /// (unless `place.force`), reached through no symlink. Files are made when they are first written.
-    /// On an error nothing is known, and it may be tried again.
+    /// (unless `place.force`), reached through no symlink. Files are made when they are first written. Then
+    /// the torrent's state below `place.state_dir` is locked and read, if there is such a directory;
+    /// [`DiskErrorKind::Locked`] if another process has it. On an error nothing is known, and it may be
+    /// tried again.
     fn add(
         &mut self,
         torrent: TorrentId,
@@ -28,7 +36,8 @@ pub trait Store {
         place: Place,
     ) -> Result<(), DiskError>;
 
-    /// Forgets a torrent, its jobs and its files; what it was still asked is never answered.
+    /// Forgets a torrent, its jobs and its files, and gives its lock back; what it was still asked is never
+    /// answered. For a stop in good order, [`Store::flush`] comes first.
     fn remove(&mut self, torrent: TorrentId);
 
     /// Takes all operations of one drain, in order, with the buffer that their ranges name; leaves `ops`
@@ -39,11 +48,40 @@ pub trait Store {
     fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool;
 
     /// Reads a range within a verified piece, neighbouring blocks as one if wished; `out` is as long as
-    /// `block`. [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if part of it is gone.
+    /// `block`. [`DiskErrorKind::Changed`] if part of it is gone.
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError>;
 
     /// For a torrent that is complete: makes its empty files, and cuts longer ones if that was allowed.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+
+    /// Notes in the journals what was verified, and syncs at most one file. To be called when
+    /// [`Store::poll_timeout`] says so.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// When [`Store::handle_timeout`] is to be called; a moment long past for *at once*.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Something odd that a person should know.
+    fn poll_warning(&mut self) -> Option<DiskWarning>;
+
+    /// For a stop in good order: syncs one file of a torrent and says whether more is left. Once it is false, all
+    /// that was verified is durable. To stop before that costs a re-hash after a power cut, nothing else.
+    fn flush(&mut self, torrent: TorrentId) -> bool;
+
+    /// Payload of a torrent moved in this run so far, to be remembered.
+    fn handle_totals(&mut self, torrent: TorrentId, downloaded: u64, uploaded: u64);
+
+    /// Payload of a torrent moved in all runs, as far as is remembered.
+    fn totals(&self, torrent: TorrentId) -> Totals;
+}
+
+/// Something odd that does not stop anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskWarning {
+    /// What kind: `state.bad`, `state.write`, `disk.changed`, `disk.sync`, `disk.space`.
+    pub kind: &'static str,
+    /// One line. Names in it are escaped.
+    pub message: String,
 }
 
 /// How much a call may do: bytes read and hashed. 2 MiB are about 2 ms.
@@ -53,18 +91,24 @@ pub struct Budget(
     pub usize,
 );
 
-/// A [`Store`] on files of any kind.
+/// A [`Store`] on files of any kind, with its state in files of any kind.
 #[derive(Default)]
-pub struct Disk<F> {
+pub struct Disk<F, S = OsState> {
     files: F,
+    state: S,
+    warnings: VecDeque<DiskWarning>,
+    state_written: u64,
     torrents: BTreeMap<TorrentId, Torrent>,
     /// Writes that are gathered to go out together; empty between calls, kept for its capacity.
     pending: Vec<Pending>,
     behind: VecDeque<(TorrentId, Piece)>,
     digests: VecDeque<Digests>,
     checks: VecDeque<Check>,
+    proofs: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
     scratch: Vec<u8>,
+    /// As large as that.
+    read_back: usize,
 }
 
 struct Torrent {
@@ -72,7 +116,12 @@ struct Torrent {
     padded: bool,
     /// Whether nothing was checked or written since the files were looked at.
     fresh: bool,
+    recheck: bool,
     running: BTreeMap<Piece, Running>,
+    resume: Option<Resume>,
+    /// Pieces that were not synced when the disk went away: they are hashed when it is back.
+    suspects: BTreeSet<Piece>,
+    gone: bool,
 }
 
 struct Pending {
@@ -83,18 +132,35 @@ struct Pending {
     data: BlockData,
 }
 
-impl<F: Files> Disk<F> {
+impl<F: Files, S: StateFiles + Default> Disk<F, S> {
     /// A store without torrents on `files`.
     pub fn new(files: F) -> Self {
+        Self::with_state(files, S::default())
+    }
+}
+
+impl<F: Files, S: StateFiles> Disk<F, S> {
+    /// A store without torrents on `files`, whose lasting state is in `state`.
+    pub fn with_state(files: F, state: S) -> Self {
         Self {
             files,
+            state,
+            warnings: VecDeque::new(),
+            state_written: 0,
             torrents: BTreeMap::new(),
             pending: Vec::new(),
             behind: VecDeque::new(),
             digests: VecDeque::new(),
             checks: VecDeque::new(),
+            proofs: VecDeque::new(),
             scratch: Vec::new(),
+            read_back: memory::BUFFER,
         }
+    }
+
+    /// Reads back at most so many bytes at once: a block at least.
+    pub fn set_read_back(&mut self, bytes: usize) {
+        self.read_back = bytes.max(limits::BLOCK as usize);
     }
 
     /// The files below.
@@ -106,16 +172,50 @@ impl<F: Files> Disk<F> {
     pub fn files_mut(&mut self) -> &mut F {
         &mut self.files
     }
+
+    /// Where the lasting state is.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Where the lasting state is, to make it misbehave in a simulated world.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// Bytes of state written in this run: what flash memory has to take beside the content.
+    pub fn state_written(&self) -> u64 {
+        self.state_written
+    }
 }
 
-impl<F: Files> Store for Disk<F> {
+impl<F: Files, S: StateFiles> Store for Disk<F, S> {
     fn add(
         &mut self,
         torrent: TorrentId,
         meta: Arc<Metainfo>,
         place: Place,
     ) -> Result<(), DiskError> {
-        self.files.add(torrent, &meta, place)?;
+        self.files.add(torrent, &meta, place.clone())?;
+        let before = self.torrents.remove(&torrent);
+        if let Some(resume) = before.and_then(|known| known.resume) {
+            resume.close(&mut world(self));
+        }
+        let mut world = world(self);
+        if let Some(room) = world
+            .files
+            .room(torrent)
+            .filter(|room| room.wanted > room.free)
+        {
+            let Room { wanted, free } = room;
+            let root = escape(place.root.as_os_str().as_encoded_bytes(), 400);
+            world.warnings.push_back(DiskWarning {
+                kind: "disk.space",
+                message: format!("{wanted} bytes are wanted and {free} are free at {root}"),
+            });
+        }
+        let resume = Resume::open(&mut world, torrent, &meta, &place);
+        let resume = resume.inspect_err(|_| self.files.remove(torrent))?;
         let padded = meta.files.iter().any(|file| match file.kind {
             FileKind::Regular => false,
             FileKind::Pad | FileKind::Symlink => true,
@@ -124,17 +224,28 @@ impl<F: Files> Store for Disk<F> {
             meta,
             padded,
             fresh: true,
+            recheck: place.recheck,
             running: BTreeMap::new(),
+            resume,
+            suspects: BTreeSet::new(),
+            gone: false,
         };
         self.torrents.insert(torrent, known);
         Ok(())
     }
 
     fn remove(&mut self, torrent: TorrentId) {
-        self.torrents.remove(&torrent);
+        if let Some(resume) = self
+            .torrents
+            .remove(&torrent)
+            .and_then(|known| known.resume)
+        {
+            resume.close(&mut world(self));
+        }
         self.behind.retain(|(of, _)| *of != torrent);
         self.digests.retain(|job| job.torrent != torrent);
         self.checks.retain(|job| job.torrent != torrent);
+        self.proofs.retain(|job| job.torrent != torrent);
         self.files.remove(torrent);
     }
 
@@ -149,8 +260,11 @@ impl<F: Files> Store for Disk<F> {
                 } => self.claim(torrent, block, data, received, done),
                 DiskOp::Forget { torrent, piece } => {
                     self.flush(received, &mut late, done);
-                    if let Some(torrent) = self.torrents.get_mut(&torrent) {
-                        torrent.running.remove(&piece);
+                    if let Some(known) = self.torrents.get_mut(&torrent) {
+                        known.running.remove(&piece);
+                        if let Some(resume) = &mut known.resume {
+                            resume.lose(piece);
+                        }
                     }
                 }
                 DiskOp::Digest { torrent, piece } => {
@@ -179,18 +293,22 @@ impl<F: Files> Store for Disk<F> {
                 }
             } else if !self.digests.is_empty() {
                 self.work_digest(&mut budget, done);
+            } else if !self.proofs.is_empty() {
+                self.work_proof(&mut budget, done);
             } else if !self.checks.is_empty() {
                 self.work_check(&mut budget, done);
             } else {
                 return false;
             }
         }
-        !(self.behind.is_empty() && self.digests.is_empty() && self.checks.is_empty())
+        let last = self.checks.is_empty() && self.proofs.is_empty();
+        !(self.behind.is_empty() && self.digests.is_empty() && last)
     }
 
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
-        let known = self.torrents.get(&torrent);
-        let meta = &known.ok_or_else(|| error::unknown("a torrent"))?.meta;
+        let known = self.torrents.get_mut(&torrent);
+        let known = known.ok_or_else(|| error::unknown("a torrent"))?;
+        let meta = &known.meta;
         if !meta.geometry.contains(block) || out.len() != block.len as usize {
             return Err(error::unknown("a block"));
         }
@@ -200,15 +318,76 @@ impl<F: Files> Store for Disk<F> {
             torrent,
             meta,
         };
-        content.read_exact(meta.geometry.offset(block), out)
+        let result = content.read_exact(meta.geometry.offset(block), out);
+        if let (Err(error), Some(resume)) = (&result, &mut known.resume)
+            && error.kind == DiskErrorKind::Changed
+        {
+            resume.handle_changed(block);
+        }
+        result
     }
 
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
         self.files.finish(torrent)
     }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let mut synced = false;
+        for known in self.torrents.values_mut() {
+            if let Some(resume) = &mut known.resume {
+                let world = &mut World {
+                    files: &mut self.files,
+                    state: &mut self.state,
+                    warnings: &mut self.warnings,
+                    written: &mut self.state_written,
+                };
+                synced |= resume.handle_timeout(now, world, synced);
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let resumes = self
+            .torrents
+            .values()
+            .filter_map(|known| known.resume.as_ref());
+        resumes.fold(None, |sooner, resume| {
+            earliest(sooner, resume.poll_timeout())
+        })
+    }
+
+    fn poll_warning(&mut self) -> Option<DiskWarning> {
+        self.warnings.pop_front()
+    }
+
+    fn flush(&mut self, torrent: TorrentId) -> bool {
+        let known = self.torrents.get_mut(&torrent);
+        let Some(resume) = known.and_then(|known| known.resume.as_mut()) else {
+            return false;
+        };
+        resume.flush(&mut World {
+            files: &mut self.files,
+            state: &mut self.state,
+            warnings: &mut self.warnings,
+            written: &mut self.state_written,
+        })
+    }
+
+    fn handle_totals(&mut self, torrent: TorrentId, downloaded: u64, uploaded: u64) {
+        let known = self.torrents.get_mut(&torrent);
+        if let Some(resume) = known.and_then(|known| known.resume.as_mut()) {
+            resume.handle_totals(downloaded, uploaded);
+        }
+    }
+
+    fn totals(&self, torrent: TorrentId) -> Totals {
+        let known = self.torrents.get(&torrent);
+        let resume = known.and_then(|known| known.resume.as_ref());
+        resume.map_or_else(Totals::default, Resume::totals)
+    }
 }
 
-impl<F: Files> Disk<F> {
+impl<F: Files, S: StateFiles> Disk<F, S> {
     /// Takes a write among the pending ones, or answers at once what is no block or was written before.
     fn claim(
         &mut self,
@@ -235,6 +414,11 @@ impl<F: Files> Disk<F> {
                 geometry.blocks(block.piece),
             )
         });
+        if let Some(resume) = known.resume.as_mut()
+            && resume.has(block.piece)
+        {
+            resume.lose(block.piece);
+        }
         if !running.claim(index) {
             // One writer a block: what was hashed is what is on the disk.
             return done.push_back(answer(torrent, block, data, Ok(())));
@@ -275,6 +459,14 @@ impl<F: Files> Disk<F> {
         for (slice, pending) in slices.iter_mut().zip(run.iter()) {
             *slice = IoSlice::new(bytes(&pending.data, received).unwrap_or(&[]));
         }
+        if let Some(resume) = &mut known.resume {
+            resume.handle_writing(&mut World {
+                files: &mut self.files,
+                state: &mut self.state,
+                warnings: &mut self.warnings,
+                written: &mut self.state_written,
+            });
+        }
         let mut content = Content {
             files: &mut self.files,
             torrent,
@@ -282,6 +474,24 @@ impl<F: Files> Disk<F> {
         };
         let first = run[0].offset;
         let (written, result) = content.write(first, &slices[..run.len()]);
+        match &result {
+            Ok(()) if mem::take(&mut known.gone) => {
+                let running = &known.running;
+                let (wait, now): (BTreeSet<_>, BTreeSet<_>) = mem::take(&mut known.suspects)
+                    .into_iter()
+                    .partition(|piece| running.contains_key(piece));
+                known.suspects = wait;
+                let proofs = now.into_iter().map(|piece| Proof::new(torrent, piece));
+                self.proofs.extend(proofs);
+            }
+            Err(error) if matches!(error.kind, DiskErrorKind::Gone | DiskErrorKind::Io) => {
+                let doubtful = known.resume.as_mut().map(Resume::handle_trouble);
+                known.suspects.extend(doubtful.into_iter().flatten());
+                known.suspects.extend(known.running.keys());
+                known.gone = true;
+            }
+            Ok(()) | Err(_) => {}
+        }
         for pending in run {
             let Pending { block, offset, .. } = *pending;
             let end = offset - first + u64::from(block.len);
@@ -346,7 +556,7 @@ impl<F: Files> Disk<F> {
             if *budget == 0 {
                 return true;
             }
-            let scratch = scratch(&mut self.scratch);
+            let scratch = scratch(&mut self.scratch, self.read_back);
             let (begin, len) = running.behind();
             let len = len.min(scratch.len() as u32);
             let block = Block { piece, begin, len };
@@ -373,6 +583,13 @@ impl<F: Files> Disk<F> {
             && let Some(running) = known.running.remove(&piece)
         {
             let good = running.judge(known.meta.hash(piece));
+            if known.suspects.remove(&piece) {
+                // Its first blocks may have gone with the disk, whatever their hash was.
+                let proof = good.then(|| Proof::new(torrent, piece));
+                self.proofs.extend(proof);
+            } else if let Some(resume) = known.resume.as_mut().filter(|_| good) {
+                resume.handle_good(piece);
+            }
             done.push_back(DiskDone::Verified {
                 torrent,
                 piece,
@@ -381,86 +598,15 @@ impl<F: Files> Disk<F> {
         }
         false
     }
+}
 
-    fn begin_check(&mut self, torrent: TorrentId, done: &mut VecDeque<DiskDone>) {
-        self.checks.retain(|job| job.torrent != torrent);
-        let known = self.torrents.get_mut(&torrent);
-        let looked = match known.map(|known| mem::take(&mut known.fresh)) {
-            None => Err(error::unknown("a torrent")),
-            Some(true) => Ok(()),
-            Some(false) => self.files.survey(torrent),
-        };
-        match looked {
-            Ok(()) => self.checks.push_back(Check::new(torrent)),
-            Err(error) => done.push_back(DiskDone::CheckEnded {
-                torrent,
-                error: Some(error),
-            }),
-        }
-    }
-
-    fn begin_digest(&mut self, torrent: TorrentId, piece: Piece, done: &mut VecDeque<DiskDone>) {
-        let known = self.torrents.get(&torrent);
-        if known.is_some_and(|known| known.meta.geometry.has_piece(piece)) {
-            self.digests.push_back(Digests::new(torrent, piece));
-        } else {
-            let blocks = Vec::new();
-            done.push_back(DiskDone::Digests {
-                torrent,
-                piece,
-                blocks,
-            });
-        }
-    }
-
-    /// Brings digests to their end whose piece is about to be overwritten: operations keep their order.
-    fn finish_digests(&mut self, run: &[Pending], done: &mut VecDeque<DiskDone>) {
-        let touches = |job: &Digests| {
-            let mut blocks = run.iter();
-            blocks.any(|p| p.torrent == job.torrent && p.block.piece == job.piece)
-        };
-        while let Some(at) = self.digests.iter().position(touches) {
-            self.digests.swap(0, at);
-            let mut all = usize::MAX;
-            self.work_digest(&mut all, done);
-        }
-    }
-
-    fn work_digest(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
-        let Some(mut job) = self.digests.pop_front() else {
-            return;
-        };
-        let torrent = job.torrent;
-        let Some(known) = self.torrents.get(&torrent) else {
-            return;
-        };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
-        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
-            self.digests.push_front(job);
-        }
-    }
-
-    fn work_check(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
-        let Some(mut job) = self.checks.pop_front() else {
-            return;
-        };
-        let torrent = job.torrent;
-        let Some(known) = self.torrents.get(&torrent) else {
-            return;
-        };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
-        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
-            // Several checks take turns, a slice each.
-            self.checks.push_back(job);
-        }
+/// What a torrent's state needs of its store.
+fn world<F, S>(disk: &mut Disk<F, S>) -> World<'_, F, S> {
+    World {
+        files: &mut disk.files,
+        state: &mut disk.state,
+        warnings: &mut disk.warnings,
+        written: &mut disk.state_written,
     }
 }
 
@@ -509,17 +655,14 @@ fn answer(
 }
 
 /// The buffer for reading back, made at its first use.
-fn scratch(buffer: &mut Vec<u8>) -> &mut [u8] {
-    buffer.resize(READ, 0);
+fn scratch(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    buffer.resize(bytes, 0);
     buffer
 }
 
-/// Bytes of one read of a job: large enough to make the call cheap, small enough to stay in the cache.
-const READ: usize = 256 << 10;
-
 /// Bytes read back at once when a gap closes, so that the blocks that follow in order are hashed from
 /// memory again; more is left to the jobs.
-const LATE_AT_ONCE: usize = READ;
+const LATE_AT_ONCE: usize = memory::BUFFER;
 
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,19 @@
 //! | file | what of the session it holds |
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
+//! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
+//! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 //! | `names.rs` | the addresses of trackers' names |
 
+mod finders;
 mod greetings;
 mod names;
 mod peers;
+mod rates;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -20,12 +24,15 @@ mod trackers;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use self::rates::Rates;
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
 use super::conn::{Conn, Kind};
+use super::dht::Dht;
 use super::io::{
     ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
     TorrentTag,
 };
+use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
@@ -65,10 +72,15 @@ pub struct Session {
     pool: Pool,
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
+    rates: Rates,
     tracker: Option<TinyTracker>,
+    dht: Option<Dht>,
+    lsd: Option<Lsd>,
     resolver: Resolver,
     key: u32,
     stopping: bool,
+    /// Whether nobody is connected to.
+    holding: bool,
 }
 
 /// A torrent and what announces it.
@@ -79,12 +91,13 @@ struct Seat {
 
 impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
-    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        Self {
+        let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
             resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
+            rates: Rates::new(now, &settings),
             settings,
             rng,
             conns: Slots::default(),
@@ -95,7 +108,13 @@ impl Session {
             timers: TimerTable::default(),
             banned: BTreeSet::new(),
             stopping: false,
-        }
+            holding: false,
+            dht: None,
+            lsd: None,
+        };
+        session.new_dht(now);
+        session.new_lsd(now);
+        session
     }
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
@@ -112,6 +131,7 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
             Input::Dns { socket, event } => self.handle_dns(now, socket, event),
             Input::DnsConfig { resolv_conf, hosts } => {
                 self.handle_dns_config(now, resolv_conf, hosts);
@@ -127,7 +147,8 @@ impl Session {
         self.finish_stop();
     }
 
-    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
+    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards, and before the
+    /// new name is put where another may still stand: one may be closed to make room.
     pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         self.handle_accepted(now, from)
     }
@@ -145,7 +166,21 @@ impl Session {
             return Err(CommandError::Stopping);
         }
         let reply = match command {
-            Command::Add(add) => Reply::Added(self.add(now, add)?),
+            Command::Add(add) => Reply::Added(self.add(now, add, true)?),
+            Command::AddUndescribed(add) => Reply::Added(self.add(now, add, false)?),
+            Command::Describe { torrent, metainfo } => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                if !seat.torrent.describe(metainfo, &mut self.rng) {
+                    return Err(CommandError::Unknown);
+                }
+                self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                // It may have turned out to be private.
+                self.seek(now, torrent);
+                Reply::Done
+            }
             Command::AddPeers { torrent, peers } => {
                 let seat = self
                     .torrents
@@ -166,6 +201,12 @@ impl Session {
                     seat.announcer.start(now);
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
+                self.seek(now, torrent);
+                Reply::Done
+            }
+            Command::Hold(holding) => {
+                self.holding = holding;
+                self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
             Command::Shutdown => {
@@ -183,11 +224,15 @@ impl Session {
     }
 
     /// What `conn` has to send, as much as `out` has room for; the same until `transmitted` says it went.
-    pub fn poll_transmit<'a>(&'a self, conn: ConnId, out: &mut Segments<'a>) {
+    pub fn poll_transmit<'a>(&'a self, now: Instant, conn: ConnId, out: &mut Segments<'a>) {
         match self.conns.get(conn).map(|conn| &conn.kind) {
-            Some(Kind::Peer { torrent, peer, .. }) => peer.outbox.poll_transmit(*torrent, out),
+            Some(Kind::Peer { torrent, peer, .. }) => {
+                let payload = self.rates.up_allowance(now);
+                peer.outbox.poll_transmit(*torrent, payload, out);
+            }
             Some(Kind::Greeting(greeting)) => {
-                greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
+                let nothing = TorrentId::from_bits(0);
+                greeting.outbox.poll_transmit(nothing, 0, out);
             }
             Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
@@ -203,6 +248,7 @@ impl Session {
         let ended = match kind {
             Kind::Peer { torrent, peer, .. } => {
                 let payload = peer.outbox.transmitted(now, bytes);
+                self.rates.sent(now, conn, bytes);
                 if let Some(seat) = self.torrents.get_mut(*torrent) {
                     if payload > 0 {
                         seat.torrent.flow.sent(now, payload);
@@ -245,18 +291,26 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        let next = earliest(self.timers.next(), self.resolver.poll_timeout());
-        seats.fold(next, earliest)
+        let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
+        let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        let finders = earliest(dht, lsd);
+        let names = self.resolver.poll_timeout();
+        let rates = earliest(self.timers.next(), self.rates.poll_timeout());
+        seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+    pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
         if self.pool.out() > self.conns.len() + JOINED_MAX {
-            0
-        } else {
-            usize::MAX
+            return 0;
+        }
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            // Who does not take what its messages make us say sends no more of them.
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX => 0,
+            Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
+            _ => usize::MAX,
         }
     }
 
@@ -276,6 +330,7 @@ impl Session {
                 phase: torrent.phase(),
                 pieces_have: torrent.pieces.have().count(),
                 pieces: torrent.geometry().pieces(),
+                metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
                 bytes_have: torrent.pieces.bytes_have(),
                 bytes: torrent.geometry().total(),
@@ -289,7 +344,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.trackers() > 0,
+                    || seat.announcer.has_hope(),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -313,17 +368,20 @@ impl Session {
         snapshot
     }
 
-    fn add(&mut self, now: Instant, add: AddTorrent) -> Result<TorrentId, CommandError> {
+    fn add(
+        &mut self,
+        now: Instant,
+        add: AddTorrent,
+        is_described: bool,
+    ) -> Result<TorrentId, CommandError> {
         let info_hash = add.metainfo.info_hash;
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let is_scrape = add.aim == Aim::Scrape;
+        let tiers = self.announced(&add);
         let announcer = Announcer::new(
-            if add.aim == Aim::Check {
-                &[]
-            } else {
-                &add.metainfo.trackers
-            },
+            &tiers,
             add.metainfo.private,
             Identity {
                 info_hash,
@@ -334,14 +392,55 @@ impl Session {
             },
             &mut self.rng,
         );
-        let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
+        let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
+        let torrent = if is_described {
+            Torrent::new(now, nowhere, add, rng)
+        } else {
+            Torrent::undescribed(now, nowhere, add, rng)
+        };
         let id = self.torrents.insert(Seat { torrent, announcer });
-        if let Some(seat) = self.torrents.get_mut(id) {
-            seat.torrent.id = id;
+        let seat = self
+            .torrents
+            .get_mut(id)
+            .expect("it was inserted in the line above");
+        seat.torrent.id = id;
+        if is_scrape {
+            seat.announcer.scrape(now);
+        } else if is_described {
+            self.out
+                .push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        } else {
+            seat.announcer.start(now);
+            self.timers.set_earlier(Timer::Sweep, now);
+            self.drive_announcers(now);
+            self.seek(now, id);
         }
-        self.out
-            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         Ok(id)
+    }
+
+    /// The trackers that are told of a torrent.
+    fn announced(&mut self, add: &AddTorrent) -> Vec<Vec<String>> {
+        if add.aim == Aim::Check {
+            return Vec::new();
+        }
+        let mut tiers = add.metainfo.trackers.clone();
+        if self.settings.tcp_only {
+            let is_udp = |url: &String| {
+                let scheme = url.get(..UDP_SCHEME.len());
+                scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(UDP_SCHEME))
+            };
+            let count = tiers.iter().flatten().filter(|url| is_udp(url)).count();
+            tiers
+                .iter_mut()
+                .for_each(|tier| tier.retain(|url| !is_udp(url)));
+            if count > 0 {
+                let message = format!("no datagrams are sent, so {count} UDP trackers are skipped");
+                let kind = "tracker.udp";
+                self.out
+                    .push_back(Output::Event(Event::Warning { kind, message }));
+            }
+        }
+        tiers
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
@@ -351,7 +450,9 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        for conn in seat.torrent.members.clone() {
+        let members = seat.torrent.members.clone();
+        self.seek(now, torrent);
+        for conn in members {
             self.close(now, conn, "paused");
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
@@ -366,6 +467,7 @@ impl Session {
 
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
+        (self.dht, self.lsd) = (None, None);
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()
@@ -397,7 +499,7 @@ impl Session {
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {
-        let torrent = match &done {
+        let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
             | DiskDone::Wrote { torrent, .. }
@@ -406,7 +508,7 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -424,6 +526,7 @@ impl Session {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);
                     self.drive_announcers(now);
+                    self.seek(now, id);
                 }
             }
             DiskDone::Wrote { block, buffer, .. } => {
@@ -476,3 +579,5 @@ fn push_bytes<'a>(out: &mut Segments<'a>, bytes: &'a [u8]) {
 
 /// Buffers of cut blocks that may be out beside one a connection.
 const JOINED_MAX: usize = 64;
+/// How the URL of a UDP tracker begins.
+const UDP_SCHEME: &str = "udp:";

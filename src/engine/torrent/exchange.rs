@@ -8,7 +8,6 @@ use crate::base::limits;
 use crate::engine::io::{BlockData, ConnId, DiskOp, Output};
 use crate::engine::peer::pipeline::Arrival;
 use crate::engine::peer::{Availability, Peer};
-use crate::wire::extension::ExtensionHandshake;
 use crate::wire::message::Message;
 
 impl Torrent {
@@ -20,8 +19,16 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        let is_request = matches!(message, Message::Request(_));
+        if !is_request && peer.flood.handle_message(cx.now) {
+            return Err("peer.flood");
+        }
+        if self.is_blind() {
+            return self.handle_blind(cx, conn, peer, message);
+        }
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::KeepAlive | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::Port(port) => self.handle_port(cx, peer, port),
             Message::Choke => self.handle_choke(cx, conn, peer),
             Message::Unchoke => {
                 peer.choking_us = false;
@@ -58,19 +65,9 @@ impl Torrent {
                     self.fill(cx, conn, peer);
                 }
             }
-            Message::Extended { id: 0, payload } => {
-                let theirs = ExtensionHandshake::decode(payload).map_err(|_| "peer.extension")?;
-                peer.client = theirs.client;
-                if let Some(reqq) = theirs.reqq {
-                    peer.pipeline.set_reqq(reqq);
-                }
-                if let Some(port) = theirs.port {
-                    // We dial back to the port it names, never to a source port.
-                    let address = std::net::SocketAddr::new(peer.address.ip(), port);
-                    self.swarm.add([address], false);
-                }
+            Message::Extended { id, payload } => {
+                self.handle_extended(cx, conn, peer, id, payload)?;
             }
-            Message::Extended { .. } => {}
             Message::Piece { .. } => return Err("peer.internal: piece in the wrong door"),
         }
         Ok(())
@@ -90,7 +87,8 @@ impl Torrent {
             if let Some(asked) = self.asked_at(peer, block) {
                 self.handle_reject(cx, conn, peer, asked);
             }
-            return Ok(());
+            let floods = peer.flood.handle_message(cx.now);
+            return if floods { Err("peer.flood") } else { Ok(()) };
         }
         let bytes = u64::from(block.len);
         self.flow.received(cx.now, bytes);
@@ -203,6 +201,14 @@ impl Torrent {
         self.pieces.disown(conn, None);
         peer.pipeline.snub();
         cx.orders.push_back(Order::Refill(self.id));
+    }
+
+    /// The peer has a DHT node; of a private torrent nothing may be made of that (BEP 27).
+    pub(super) fn handle_port(&self, cx: &mut Context<'_>, peer: &Peer, port: u16) {
+        if !self.metainfo.private && port > 0 {
+            let node = std::net::SocketAddr::new(peer.address.ip(), port);
+            cx.orders.push_back(Order::DhtNode(node));
+        }
     }
 
     fn handle_choke(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {

@@ -5,14 +5,17 @@
 //! the borrow ends.
 //!
 //! ```text
+//! describing --> checking --> ...            (a magnet link: the metadata comes from peers)
 //! checking --> downloading --> seeding        (Aim::Download)
 //! checking --> seeding | idle                 (Aim::Seed, Aim::Check)
 //! ```
 
 pub mod blame;
+mod blind;
 pub mod choker;
 mod exchange;
 mod fill;
+pub mod metadata;
 pub mod picker;
 pub mod pieces;
 pub mod swarm;
@@ -24,6 +27,7 @@ use std::time::Duration;
 
 use self::blame::{Blame, Verdict};
 use self::choker::Choker;
+use self::metadata::Collector;
 use self::picker::Picker;
 use self::pieces::Pieces;
 use self::swarm::Swarm;
@@ -31,6 +35,7 @@ use super::command::{AddTorrent, Aim};
 use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
 use super::peer::{Availability, Peer};
 use super::stats::Phase;
+use crate::base::bitfield::Bitfield;
 use crate::base::geometry::Geometry;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
@@ -62,6 +67,9 @@ pub struct Torrent {
     pub paused: bool,
     /// What is wrong with the disk, while something is.
     pub disk: Option<DiskTrouble>,
+    /// What has come of the metadata, while it is looked for.
+    pub collector: Option<Collector>,
+    is_described: bool,
     aim: Aim,
     picker: Picker,
     blame: Blame,
@@ -125,6 +133,10 @@ pub enum Order {
     Lost(TorrentId, Piece),
     /// Look at every peer's pipeline: there is something to ask for again.
     Refill(TorrentId),
+    /// A peer has a node of the DHT here (BEP 5).
+    DhtNode(SocketAddr),
+    /// The torrent is described and checked: judge what its peers have said.
+    OpenEyes(TorrentId),
 }
 
 /// Why a connection ends: words for a log.
@@ -152,6 +164,8 @@ impl Torrent {
             checking: Some(0),
             paused: false,
             disk: None,
+            collector: None,
+            is_described: true,
             aim: add.aim,
             picker: Picker::new(geometry.pieces(), rng),
             blame: Blame::default(),
@@ -160,6 +174,35 @@ impl Torrent {
             seeds: 0,
             metainfo: add.metainfo,
         }
+    }
+
+    /// A torrent of which the info-hash is known and nothing else; `add.metainfo` is a stand-in
+    /// ([`Metainfo::stand_in`]).
+    pub fn undescribed(now: Instant, id: TorrentId, add: AddTorrent, rng: &mut Rng) -> Self {
+        let collector = Self::collector_of(add.metainfo.info_hash);
+        let collector = Some(collector);
+        Self {
+            collector,
+            is_described: false,
+            checking: None,
+            ..Self::new(now, id, add, rng)
+        }
+    }
+
+    /// The metadata is there, and was found good: the torrent has to be checked now. False if it was described
+    /// already, or this is another torrent.
+    pub fn describe(&mut self, metainfo: Arc<Metainfo>, rng: &mut Rng) -> bool {
+        if self.is_described || metainfo.info_hash != self.metainfo.info_hash {
+            return false;
+        }
+        self.pieces = Pieces::new(metainfo.geometry);
+        self.picker = Picker::new(metainfo.geometry.pieces(), rng);
+        self.metainfo = metainfo;
+        self.collector = None;
+        self.is_described = true;
+        self.checking = Some(0);
+        self.seeds = 0;
+        true
     }
 
     /// One piece was looked at by the check.
@@ -193,6 +236,10 @@ impl Torrent {
         if self.is_complete() {
             cx.out
                 .push_back(Output::Event(Event::Complete { torrent: self.id }));
+        }
+        // Peers that came before the torrent was described have waited for this.
+        if !self.members.is_empty() {
+            cx.orders.push_back(Order::OpenEyes(self.id));
         }
     }
 
@@ -384,7 +431,20 @@ impl Torrent {
 
     /// Whether pieces are to be fetched, now or when the disk is well again.
     pub fn is_fetching(&self) -> bool {
-        self.aim == Aim::Download && self.is_ready() && !self.is_complete()
+        self.aim == Aim::Download && self.is_described && self.is_ready() && !self.is_complete()
+    }
+
+    /// Whether nothing can be judged that peers say of their pieces.
+    pub fn is_blind(&self) -> bool {
+        !self.is_described || self.checking.is_some()
+    }
+
+    /// Bytes of a bitfield; while that is not known, of the longest that is kept.
+    pub fn bitfield_len(&self) -> usize {
+        if self.is_blind() {
+            return limits::OPENING_MAX / 2;
+        }
+        self.pieces.have().as_bytes().len()
     }
 
     /// Whether it is checked and not stopped: peers are welcome.
@@ -394,7 +454,7 @@ impl Torrent {
 
     /// Whether peers are looked for, not only waited for.
     pub fn wants_peers(&self) -> bool {
-        self.is_fetching()
+        self.is_fetching() || (self.collector.is_some() && self.is_ready())
     }
 
     /// Whether this run fetched it to the end, and not an earlier one.
@@ -416,6 +476,7 @@ impl Torrent {
     pub fn phase(&self) -> Phase {
         match () {
             () if self.paused => Phase::Paused,
+            () if !self.is_described => Phase::Describing,
             () if self.checking.is_some() => Phase::Checking,
             () if self.aim == Aim::Check => Phase::Idle,
             () if self.disk.is_some() => Phase::DiskTrouble,
@@ -442,6 +503,13 @@ impl Torrent {
                 bits.iter().for_each(|piece| self.picker.remove_copy(piece));
             }
         }
+    }
+
+    /// Forgets all that is known of a peer's pieces; the counts are those of a torrent just described.
+    fn reset_availability(&mut self, peer: &mut Peer) {
+        peer.has = Availability::Some(Bitfield::new(self.geometry().pieces()));
+        peer.useful = 0;
+        peer.allowed_fast.clear();
     }
 
     /// A piece must be fetched again: at once, or when it has rested.

@@ -8,6 +8,7 @@ use crate::engine::io::ConnectError;
 use crate::net::http_call::{HttpCall, HttpError, RedirectError};
 use crate::net::stream::TlsError;
 use crate::wire::tracker_http::url::Host;
+use crate::wire::tracker_udp::Scrape;
 
 /// What an announcer wants done.
 #[derive(Debug)]
@@ -51,6 +52,13 @@ pub enum Action {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, TrackerError>,
+    },
+    /// What a tracker counts ([`super::Announcer::scrape`]).
+    Scraped {
+        /// The tracker as written in the torrent, escaped.
+        url: String,
+        /// Its counts.
+        counts: Scrape,
     },
     /// A tracker has words for the user.
     Warning {

@@ -1,5 +1,7 @@
 //! The world: a clock that jumps, links that delay and cut, disks that answer late, and the oracles.
 
+mod links;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +14,13 @@ use minitorrent::disk::{Budget, Disk, Place, Store};
 use minitorrent::engine::Session;
 use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply, Settings};
 use minitorrent::engine::io::{
-    BlockData, ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, Segment, Segments,
+    BlockData, ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, TorrentId,
 };
 use sha1::{Digest as _, Sha1};
 
 use crate::files::SimFiles;
 use crate::plan::{NodePlan, Plan};
-use crate::script::{Act, Script};
+use crate::script::Script;
 use crate::watch::Watch;
 
 /// Sessions, scripted peers, and everything between them.
@@ -55,6 +57,9 @@ struct Node {
     banned: Vec<SocketAddr>,
     /// Timeouts handed in at one moment.
     timeouts: (Instant, u32),
+    /// Timeouts handed in since everybody was through.
+    wakes: u32,
+    torrent: Option<TorrentId>,
 }
 
 /// One end of a connection.
@@ -106,6 +111,8 @@ enum Ev {
     Free { node: usize },
     Speak { sock: usize, bytes: Vec<u8> },
     Dial { script: usize, to: SocketAddr },
+    Start { node: usize },
+    Pause { node: usize, paused: bool },
 }
 
 enum Todo {
@@ -161,11 +168,13 @@ impl World {
             assert!(self.now < bound, "not all are through: {}", self.standing());
             self.step();
         }
-        let linger = self.now + Duration::from_secs(30);
-        while self.next().is_some_and(|at| at < linger) {
-            self.step();
+        self.run_on(20);
+        self.nodes.iter_mut().for_each(|node| node.wakes = 0);
+        self.run_on(20);
+        for node in &self.nodes {
+            // A choker's round each ten seconds, a sweep each five, and ten seconds of a late visitor.
+            assert!(node.wakes < 30, "woken {} times in 20 s", node.wakes);
         }
-        self.now = self.now.max(linger);
         self.judge_end();
         for at in 0..self.nodes.len() {
             let now = self.now;
@@ -186,6 +195,14 @@ impl World {
         }
     }
 
+    fn run_on(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.next().is_some_and(|at| at < end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
     /// One number for everything that has happened.
     pub(crate) fn fingerprint(&self) -> [u8; 20] {
         self.trace.clone().finalize().into()
@@ -194,7 +211,9 @@ impl World {
     fn standing(&self) -> String {
         let node = |node: &Node| {
             let snapshot = node.session.snapshot(self.now);
-            let torrent = &snapshot.torrents[0];
+            let Some(torrent) = snapshot.torrents.first() else {
+                return "\n  not begun".into();
+            };
             let peers = snapshot.peers.iter().map(|p| {
                 let (u, f) = (u8::from(p.unchoked_us), p.in_flight);
                 format!("{} has {} unchoked {u} asked {f}", p.address, p.pieces_have)
@@ -250,21 +269,18 @@ impl World {
         let mut settings = Settings::new(PeerId(id));
         settings.port = 6881;
         settings.max_peers = plan.max_peers;
-        let mut session = Session::new(self.now, settings, self.rng.bytes());
-        let mut disk = Disk::new(files);
-        let add = AddTorrent {
-            metainfo: Arc::clone(&self.plan.meta),
-            aim: Aim::Download,
-            peers: plan.knows.clone(),
-        };
-        let reply = session.handle_command(self.now, Command::Add(add));
-        let Ok(Reply::Added(torrent)) = reply else {
-            panic!("the torrent was not taken: {reply:?}");
-        };
-        disk.add(torrent, Arc::clone(&self.plan.meta), Place::new("/nowhere"))
-            .expect("memory takes everything");
-        if let Some((_, until)) = plan.faults.full {
+        let session = Session::new(self.now, settings, self.rng.bytes());
+        let disk = Disk::new(files);
+        let (starts, pause, full) = (plan.starts, plan.pause, plan.faults.full);
+        self.schedule(starts, Ev::Start { node: at });
+        if let Some((_, until)) = full {
             self.schedule(until * 1_000_000, Ev::Free { node: at });
+        }
+        if let Some((from, to)) = pause {
+            for (second, paused) in [(from, true), (to, false)] {
+                let wait = starts + second * 1_000_000 + 1;
+                self.schedule(wait, Ev::Pause { node: at, paused });
+            }
         }
         self.nodes.push(Node {
             session,
@@ -280,8 +296,46 @@ impl World {
             failed: 0,
             banned: Vec::new(),
             timeouts: (self.now, 0),
+            wakes: 0,
+            torrent: None,
         });
+    }
+
+    /// A node takes up the torrent.
+    fn start(&mut self, at: usize) {
+        let meta = &self.plan.meta;
+        let add = AddTorrent {
+            metainfo: Arc::clone(meta),
+            aim: Aim::Download,
+            peers: self.plan.nodes[at].knows.clone(),
+        };
+        let node = &mut self.nodes[at];
+        let reply = node.session.handle_command(self.now, Command::Add(add));
+        let Ok(Reply::Added(torrent)) = reply else {
+            panic!("the torrent was not taken: {reply:?}");
+        };
+        node.torrent = Some(torrent);
+        node.disk
+            .add(torrent, Arc::clone(meta), Place::new("/nowhere"))
+            .expect("memory takes everything");
         self.drain(at, &[]);
+    }
+
+    fn pause(&mut self, at: usize, paused: bool) {
+        let node = &mut self.nodes[at];
+        if let Some(torrent) = node.torrent
+            && !node.stopped
+        {
+            let command = match paused {
+                true => Command::Pause(torrent),
+                false => Command::Resume(torrent),
+            };
+            let reply = node.session.handle_command(self.now, command);
+            assert_eq!(reply, Ok(Reply::Done));
+            self.note(|| format!("{at} paused: {paused}"));
+            self.drain(at, &[]);
+            assert!(!paused || self.nodes[at].peers == 0, "paused, with peers");
+        }
     }
 
     fn schedule(&mut self, micros: u64, event: Ev) {
@@ -319,6 +373,7 @@ impl World {
                 let same = node.timeouts.0 == now;
                 node.timeouts = (now, if same { node.timeouts.1 + 1 } else { 1 });
                 assert!(node.timeouts.1 < 50, "node {node_at} spins");
+                node.wakes += 1;
                 node.session.handle(now, Input::Timeout);
                 let next = node.session.poll_timeout();
                 assert!(
@@ -397,6 +452,8 @@ impl World {
                 let delay = self.socks[sock].delay;
                 self.schedule_at(self.now + delay, Ev::Syn { sock, to });
             }
+            Ev::Start { node } => self.start(node),
+            Ev::Pause { node, paused } => self.pause(node, paused),
         }
     }
 
@@ -430,7 +487,10 @@ impl World {
                     self.socks[sock].wants_write = true;
                     self.todo.push_back(Todo::Write(sock));
                 }
-                Output::Datagram { .. } | Output::Dns(_) | Output::ReadAuthorities { .. } => {
+                Output::Datagram { .. }
+                | Output::Multicast { .. }
+                | Output::Dns(_)
+                | Output::ReadAuthorities { .. } => {
                     panic!("there are no trackers here")
                 }
                 Output::Disk(op) => ops.push(op),
@@ -477,6 +537,8 @@ impl World {
             }
             Event::Checked { .. }
             | Event::Tracker { .. }
+            | Event::Metadata { .. }
+            | Event::Scraped { .. }
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. } => {}
             // A piece that can't be read is fetched again.
@@ -503,158 +565,6 @@ impl World {
         })
     }
 
-    fn new_sock(&mut self, host: Host, conn: Option<ConnId>) -> usize {
-        let (rate, delay, buffer) = match host {
-            Host::Node(at) => {
-                let plan = &self.plan.nodes[at];
-                (plan.rate, plan.delay, plan.buffer)
-            }
-            Host::Script(_) => (1_000_000, 10_000, 65_536),
-        };
-        let watch = match host {
-            Host::Node(at) => Some(Watch::new(
-                Arc::clone(&self.plan.content),
-                self.plan.meta.geometry,
-                self.plan.meta.info_hash,
-                self.nodes[at].peer_id,
-            )),
-            Host::Script(_) => None,
-        };
-        let breaks = self.plan.resets > 0 && self.rng.below(3) == 0;
-        self.plan.resets -= u32::from(breaks);
-        let breaks_after = breaks.then(|| self.rng.below(self.plan.reset_after));
-        self.socks.push(Sock {
-            host,
-            conn,
-            other: None,
-            state: State::Connecting,
-            waiting: VecDeque::new(),
-            wants_write: false,
-            in_flight: 0,
-            buffer,
-            arrived: VecDeque::new(),
-            ended: false,
-            rate,
-            delay: Duration::from_micros(delay),
-            line_free: self.now,
-            breaks_after,
-            watch,
-        });
-        self.socks.len() - 1
-    }
-
-    /// A connect reaches its address.
-    fn knock(&mut self, sock: usize, to: SocketAddr) {
-        if self.socks[sock].state == State::Closed {
-            return;
-        }
-        if self.rng.below(100) < self.plan.hangs as usize {
-            return;
-        }
-        let delay = self.socks[sock].delay;
-        let from = match self.socks[sock].host {
-            Host::Node(at) => self.plan.nodes[at].address,
-            Host::Script(at) => self.scripts[at].address,
-        };
-        let from = SocketAddr::new(from.ip(), 20_000 + (sock % 40_000) as u16);
-        let node = self.plan.nodes.iter().position(|plan| plan.address == to);
-        let script = self.scripts.iter().position(|script| script.address == to);
-        let there = match (node, script) {
-            (Some(at), _) => {
-                let conn = self.nodes[at].session.accept(self.now, from);
-                self.note(|| format!("{at} accepts {from}: {conn:?}"));
-                let there = conn.map(|conn| {
-                    let there = self.new_sock(Host::Node(at), Some(conn));
-                    self.nodes[at].conns.insert(conn, there);
-                    there
-                });
-                self.drain(at, &[]);
-                there
-            }
-            (None, Some(at)) => {
-                let there = self.new_sock(Host::Script(at), None);
-                let acts = self.scripts[at].handle_open(there, false);
-                self.socks[there].state = State::Open;
-                self.act(there, acts);
-                Some(there)
-            }
-            (None, None) => None,
-        };
-        let Some(there) = there else {
-            return self.schedule_at(self.now + delay, Ev::Refused { sock });
-        };
-        self.socks[there].delay = delay;
-        self.socks[there].state = State::Open;
-        self.socks[there].other = Some(sock);
-        self.socks[sock].other = Some(there);
-        self.schedule_at(self.now + delay, Ev::Connected { sock });
-    }
-
-    fn connected(&mut self, sock: usize) {
-        if self.socks[sock].state != State::Connecting {
-            return;
-        }
-        self.socks[sock].state = State::Open;
-        self.note(|| format!("{sock} connected"));
-        match self.socks[sock].host {
-            Host::Node(at) => {
-                if let Some(conn) = self.socks[sock].conn {
-                    self.tell(at, Input::Connected { conn });
-                }
-            }
-            Host::Script(at) => {
-                let acts = self.scripts[at].handle_open(sock, true);
-                self.act(sock, acts);
-            }
-        }
-    }
-
-    /// This end closes: the other learns it behind what was sent, or at once by a reset.
-    fn hang_up(&mut self, sock: usize) {
-        let state = std::mem::replace(&mut self.socks[sock].state, State::Closed);
-        if state == State::Closed {
-            return;
-        }
-        let Some(other) = self.socks[sock].other else {
-            return;
-        };
-        let end = &self.socks[sock];
-        let reset = !end.arrived.is_empty() || self.rng.below(4) == 0;
-        if reset {
-            self.schedule_at(self.now + end.delay, Ev::Broken { sock: other });
-        } else {
-            let at = end.line_free.max(self.now) + end.delay;
-            self.schedule_at(at, Ev::Fin { sock: other });
-        }
-    }
-
-    /// A reset reaches this end.
-    fn broken(&mut self, sock: usize) {
-        let state = std::mem::replace(&mut self.socks[sock].state, State::Closed);
-        if state == State::Closed {
-            return;
-        }
-        self.note(|| format!("{sock} broken"));
-        match (self.socks[sock].host, self.socks[sock].conn) {
-            (Host::Node(at), Some(conn)) => {
-                let input = match state {
-                    State::Connecting => Input::ConnectFailed {
-                        conn,
-                        why: ConnectError::Refused,
-                    },
-                    State::Open | State::Closed => Input::Failed { conn },
-                };
-                if state == State::Connecting {
-                    self.nodes[at].conns.remove(&conn);
-                }
-                self.tell(at, input);
-                assert!(!self.nodes[at].conns.contains_key(&conn), "not let go");
-            }
-            (Host::Script(at), _) => self.scripts[at].handle_gone(sock),
-            (Host::Node(_), None) => {}
-        }
-    }
-
     /// Reads and writes until no socket can go on.
     fn settle(&mut self) {
         while let Some(todo) = self.todo.pop_front() {
@@ -662,204 +572,6 @@ impl World {
                 Todo::Write(sock) => self.write(sock),
                 Todo::Read(sock) => self.read(sock),
             }
-        }
-    }
-
-    fn read_stalled(&mut self, at: usize) {
-        for sock in self.nodes[at].conns.values() {
-            if !self.socks[*sock].arrived.is_empty() {
-                self.todo.push_back(Todo::Read(*sock));
-            }
-        }
-    }
-
-    fn read(&mut self, sock: usize) {
-        loop {
-            let end = &self.socks[sock];
-            if end.state != State::Open {
-                return;
-            }
-            if end.arrived.is_empty() {
-                break;
-            }
-            let most = match (end.host, end.conn) {
-                (Host::Node(at), Some(conn)) => {
-                    self.nodes[at].session.read_allowance(self.now, conn)
-                }
-                _ => usize::MAX,
-            };
-            if most == 0 {
-                return;
-            }
-            let most = most.min(end.arrived.len()).min(self.plan.bite);
-            let count = 1 + self.rng.below(most);
-            let end = &mut self.socks[sock];
-            let bytes: Vec<u8> = end.arrived.drain(..count).collect();
-            if let Some(other) = end.other {
-                let at = self.now + end.delay;
-                let ack = Ev::Ack {
-                    sock: other,
-                    bytes: count,
-                };
-                self.schedule_at(at, ack);
-            }
-            self.take_in(sock, &bytes);
-        }
-        let end = &self.socks[sock];
-        if !end.ended {
-            return;
-        }
-        self.note(|| format!("{sock} ended"));
-        match (self.socks[sock].host, self.socks[sock].conn) {
-            (Host::Node(at), Some(conn)) => {
-                self.tell(at, Input::Ended { conn });
-                assert!(!self.nodes[at].conns.contains_key(&conn), "not let go");
-            }
-            (Host::Script(at), _) => {
-                self.scripts[at].handle_gone(sock);
-                self.hang_up(sock);
-            }
-            (Host::Node(_), None) => {}
-        }
-    }
-
-    fn take_in(&mut self, sock: usize, bytes: &[u8]) {
-        self.note(|| format!("{sock} reads {}", bytes.len()));
-        match (self.socks[sock].host, self.socks[sock].conn) {
-            (Host::Node(at), Some(conn)) => {
-                if let Some(watch) = &mut self.socks[sock].watch {
-                    watch.handed(bytes);
-                }
-                self.tell(at, Input::Received { conn, bytes });
-                let mut waiting = Segments::new(usize::MAX);
-                self.nodes[at].session.poll_transmit(conn, &mut waiting);
-                if let Some(watch) = &mut self.socks[sock].watch {
-                    watch.settle(waiting.bytes());
-                }
-            }
-            (Host::Script(at), _) => {
-                let acts = self.scripts[at].handle_bytes(sock, bytes, &mut self.rng);
-                self.act(sock, acts);
-            }
-            (Host::Node(_), None) => {}
-        }
-    }
-
-    fn act(&mut self, sock: usize, acts: Vec<Act>) {
-        for act in acts {
-            match act {
-                Act::Send(wait, bytes) => self.schedule(wait, Ev::Speak { sock, bytes }),
-                Act::Break => self.cut(sock),
-            }
-        }
-    }
-
-    /// Both ends of a connection break.
-    fn cut(&mut self, sock: usize) {
-        let delay = self.socks[sock].delay;
-        if let Some(other) = self.socks[sock].other {
-            self.schedule_at(self.now + delay, Ev::Broken { sock: other });
-        }
-        self.schedule(0, Ev::Broken { sock });
-    }
-
-    fn write(&mut self, sock: usize) {
-        loop {
-            let end = &self.socks[sock];
-            if end.state != State::Open || !end.wants_write || end.in_flight >= end.buffer {
-                return;
-            }
-            let room = end.buffer - end.in_flight;
-            if room < self.plan.bite.min(end.buffer / 4) {
-                return;
-            }
-            let most = 1 + self.rng.below(room.min(self.plan.bite));
-            let bytes = match (end.host, end.conn) {
-                (Host::Node(at), Some(conn)) => self.fetch(at, conn, most),
-                _ => {
-                    let waiting = &mut self.socks[sock].waiting;
-                    let count = waiting.len().min(most);
-                    waiting.drain(..count).collect()
-                }
-            };
-            if bytes.is_empty() {
-                self.socks[sock].wants_write = false;
-                return;
-            }
-            self.ship(sock, bytes);
-            if let (Host::Node(at), Some(_)) = (self.socks[sock].host, self.socks[sock].conn) {
-                self.drain(at, &[]);
-            }
-        }
-    }
-
-    /// Takes up to `most` bytes from a session, reading its blocks from its disk.
-    fn fetch(&mut self, at: usize, conn: ConnId, most: usize) -> Vec<u8> {
-        let node = &mut self.nodes[at];
-        let mut segments = Segments::new(most);
-        node.session.poll_transmit(conn, &mut segments);
-        let mut bytes = Vec::new();
-        let mut failure = None;
-        for segment in segments.as_slice() {
-            match *segment {
-                Segment::Bytes(more) => bytes.extend_from_slice(more),
-                Segment::Block { torrent, block } => {
-                    let from = bytes.len();
-                    bytes.resize(from + block.len as usize, 0);
-                    let read = node.disk.read(torrent, block, &mut bytes[from..]);
-                    if let Err(error) = read {
-                        bytes.truncate(from);
-                        failure = Some(DiskDone::ReadFailed {
-                            torrent,
-                            block,
-                            error,
-                        });
-                        break;
-                    }
-                }
-            }
-        }
-        bytes.truncate(most);
-        if bytes.is_empty() {
-            if let Some(failure) = failure {
-                self.note(|| format!("{at} {failure:?}"));
-                self.tell(at, Input::DiskDone(failure));
-            }
-        } else {
-            node.session.transmitted(self.now, conn, bytes.len());
-        }
-        bytes
-    }
-
-    /// Puts bytes on the line.
-    fn ship(&mut self, sock: usize, bytes: Vec<u8>) {
-        self.note(|| format!("{sock} writes {}", bytes.len()));
-        let host = self.socks[sock].host;
-        if let Some(watch) = &mut self.socks[sock].watch {
-            watch.sent(&bytes);
-            let told = std::mem::take(&mut watch.new_haves);
-            if let Host::Node(at) = host {
-                for piece in told {
-                    assert!(self.is_on_disk(at, piece), "{piece} announced, not there");
-                }
-            }
-        }
-        let end = &mut self.socks[sock];
-        end.in_flight += bytes.len();
-        let micros = bytes.len() as u64 * 1_000_000 / end.rate;
-        end.line_free = end.line_free.max(self.now) + Duration::from_micros(micros);
-        let (at, other) = (end.line_free + end.delay, end.other);
-        let breaks = end.breaks_after.as_mut().is_some_and(|left| {
-            let breaks = *left < bytes.len();
-            *left = left.saturating_sub(bytes.len());
-            breaks
-        });
-        if let Some(other) = other {
-            self.schedule_at(at, Ev::Arrive { sock: other, bytes });
-        }
-        if breaks {
-            self.socks[sock].breaks_after = None;
-            self.cut(sock);
         }
     }
 

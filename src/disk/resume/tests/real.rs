@@ -1,0 +1,115 @@
+//! The same on real files.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::disk::FileStore;
+use crate::disk::os::OsFiles;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("minitorrent-resume-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).expect("a place for temporary files");
+        Self(path)
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            state_dir: Some(self.0.join("state")),
+            ..Place::new(self.0.join("out"))
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn write(store: &mut FileStore, meta: &Metainfo, bytes: &[u8], pieces: std::ops::Range<u32>) {
+    let ops = pieces.map(|piece| {
+        let block = meta.geometry.block(Piece(piece), 0);
+        let at = meta.geometry.offset(block) as usize;
+        DiskOp::Write {
+            torrent: torrent(0),
+            block,
+            data: BlockData::Received(at..at + block.len as usize),
+        }
+    });
+    store.handle(&mut ops.collect(), bytes, &mut VecDeque::new());
+}
+
+fn check(store: &mut FileStore) -> (usize, bool) {
+    let mut done = VecDeque::new();
+    let torrent = torrent(0);
+    store.handle(&mut vec![DiskOp::Check { torrent }], &[], &mut done);
+    // So much is not enough to hash anything but the samples and an odd piece.
+    let more = store.work(Budget(SAMPLED + 2 * B), &mut done);
+    while store.work(Budget(1 << 20), &mut done) {}
+    let good = |done: &&DiskDone| matches!(done, DiskDone::Checked { good: true, .. });
+    (done.iter().filter(good).count(), more)
+}
+
+#[test]
+fn real_files_are_believed_after_a_kill_and_after_a_stop_and_not_after_an_edit() {
+    let scratch = Scratch::new();
+    let bytes = content(40 * B);
+    let files = [
+        ("x/a", 20 * BLOCKS, FileKind::Regular),
+        ("x/y/b", 20 * BLOCKS, FileKind::Regular),
+    ];
+    let meta = meta(B as u32, &files, &bytes);
+    let open = || {
+        let mut store: FileStore = Disk::new(OsFiles::new(3));
+        store
+            .add(torrent(0), Arc::clone(&meta), scratch.place())
+            .map(|()| store)
+    };
+    let mut store = open().expect("made");
+    write(&mut store, &meta, &bytes, 0..30);
+    let mut now = Instant::default();
+    store.handle_timeout(now);
+    now += APPEND_EVERY;
+    store.handle_timeout(now);
+    // A second store meets the lock, even in the same process.
+    let error = open().err().expect("it is locked");
+    assert_eq!(error.kind, DiskErrorKind::Locked);
+    assert!(
+        error.message.contains(&std::process::id().to_string()),
+        "{error:?}"
+    );
+    drop(store);
+    let mut store = open().expect("a dead process holds no lock");
+    let (good, _) = check(&mut store);
+    assert_eq!(good, 30);
+    write(&mut store, &meta, &bytes, 30..40);
+    assert!(
+        store.poll_timeout() == Some(Instant::default()),
+        "complete: it is synced at once"
+    );
+    while store.flush(torrent(0)) {}
+    assert!(store.poll_warning().is_none());
+    drop(store);
+    let mut store = open().expect("it is there");
+    assert_eq!(
+        check(&mut store),
+        (40, false),
+        "nothing but samples is hashed"
+    );
+    assert!(store.poll_timeout().is_none());
+    drop(store);
+    let path = scratch.0.join("out/t/x/a");
+    let mut edited = bytes[..20 * B].to_vec();
+    edited[3] ^= 1;
+    std::fs::write(path, edited).expect("written");
+    let mut store = open().expect("it is there");
+    assert_eq!(check(&mut store), (39, true));
+    assert_eq!(store.poll_warning().map(|it| it.kind), Some("disk.changed"));
+}
