@@ -4,7 +4,9 @@ mod program;
 
 use std::process::{Command, Stdio};
 
-use program::{PIECE, Running, Scene, number, torrent};
+use sha1::{Digest as _, Sha1};
+
+use program::{PIECE, Running, Scene, number, torrent, web_server};
 
 #[test]
 fn an_unknown_option_ends_with_2_and_names_its_nearest_neighbour() {
@@ -351,12 +353,15 @@ fn a_torrent_comes_from_standard_input_or_a_web_server() {
         "x.bin: complete, 3 of 3 pieces\n"
     );
 
-    let url = web_server(vec![
-        ("200 OK", torrent.clone()),
-        ("404 Not Found", b"no".to_vec()),
-        ("200 OK", b"<html>".to_vec()),
-        ("200 OK", torrent),
-    ]);
+    let url = web_server(
+        "x.torrent",
+        vec![
+            ("200 OK", torrent.clone()),
+            ("404 Not Found", b"no".to_vec()),
+            ("200 OK", b"<html>".to_vec()),
+            ("200 OK", torrent),
+        ],
+    );
     let good = scene.run(&["check", &url, "-o", "seed"]);
     assert_eq!(
         (good.code(), good.stdout.as_str()),
@@ -389,6 +394,45 @@ fn magnet_prints_the_link() {
     );
     let ended = scene.run(&["magnet", "t.torrent", "absent.torrent"]);
     assert_eq!((ended.code(), ended.stdout), (3, link));
+}
+
+#[test]
+fn scrape_prints_what_each_tracker_counts() {
+    let scene = Scene::new("scrape", PIECE);
+    let counts = |bytes: &[u8]| {
+        let info = bytes
+            .windows(6)
+            .position(|it| it == b"4:info")
+            .expect("it has one");
+        let info_hash = Sha1::digest(&bytes[info + 6..bytes.len() - 1]);
+        let counts = b"d8:completei5e10:downloadedi50e10:incompletei10eeee";
+        [&b"d5:filesd20:"[..], &info_hash, counts].concat()
+    };
+    // The announce URL is no part of the info-hash.
+    let answer = counts(&torrent(&scene.payload, None));
+    let url = web_server("announce", vec![("200 OK", answer)]);
+    scene.write("http.torrent", &torrent(&scene.payload, Some(&url)));
+    let ended = scene.run(&["scrape", "http.torrent"]);
+    let line = format!("{url}: 5 seeders, 10 leechers, 50 downloads\n");
+    assert_eq!((ended.code(), ended.stdout), (0, line));
+
+    let url = udp_tracker();
+    scene.write("udp.torrent", &torrent(&scene.payload, Some(&url)));
+    let ended = scene.run(&["scrape", "udp.torrent"]);
+    let line = format!("{url}: 7 seeders, 9 leechers, 8 downloads\n");
+    assert_eq!((ended.code(), ended.stdout), (0, line));
+
+    let refusing = format!("http://127.0.0.1:{}/announce", free_port());
+    scene.write("bad.torrent", &torrent(&scene.payload, Some(&refusing)));
+    let ended = scene.run(&["scrape", "bad.torrent"]);
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    let warning = format!("warning[tracker]: {refusing}: tracker.connect: connection refused\n");
+    assert!(ended.stderr.starts_with(&warning), "{ended:?}");
+    assert!(
+        ended.stderr.contains("error[tracker.none]: x.bin: "),
+        "{ended:?}"
+    );
+    assert_eq!(scene.run(&["scrape", "x.torrent"]).code(), 5);
 }
 
 #[test]
@@ -474,6 +518,30 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// A UDP tracker (BEP 15) that gives connection ids and counts; gives its URL.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test is the one that is not to wait"
+)]
+fn udp_tracker() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut request = [0; 2048];
+        while let Ok((len, from)) = socket.recv_from(&mut request) {
+            let numbers = match request[11] {
+                0 if len == 16 => [0x0102_0304, 0x0506_0708, 0].to_vec(),
+                2 if len == 36 => [7u32, 8, 9].to_vec(),
+                _ => continue,
+            };
+            let mut reply = [&request[8..12], &request[12..16]].concat();
+            reply.extend(numbers.into_iter().flat_map(u32::to_be_bytes));
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    format!("udp://{address}/announce")
+}
+
 /// Asks until it is so.
 #[expect(clippy::disallowed_methods, reason = "another process is waited for")]
 fn until(is_so: impl Fn() -> bool) {
@@ -484,28 +552,4 @@ fn until(is_so: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     panic!("it did not come to be within ten seconds");
-}
-
-/// A server that gives each of these answers once; gives the URL.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program under test is the one that is not to wait"
-)]
-fn web_server(answers: Vec<(&'static str, Vec<u8>)>) -> String {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    std::thread::spawn(move || {
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().expect("the program asks");
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let head = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
-        }
-    });
-    format!("http://{address}/x.torrent")
 }

@@ -85,6 +85,7 @@ impl Face {
             | Event::Tracker { result: Ok(_), .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }
@@ -154,7 +155,7 @@ impl Face {
                 (error.to_string(), "this one ends")
             }
             Error::Disk(_) => (error.to_string(), "stopped; run again to go on"),
-            Error::NoSource => (format!("{name}: {error}"), "giving up"),
+            Error::NoSource | Error::NoAnswer => (format!("{name}: {error}"), "giving up"),
             Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),
             Error::Incomplete => (
                 format!("{name}: {error}"),

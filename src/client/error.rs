@@ -24,6 +24,8 @@ pub enum Error {
     Disk(DiskError),
     /// Neither a tracker nor a peer is known, so there is no one to ask.
     NoSource,
+    /// No tracker has answered.
+    NoAnswer,
     /// Nothing has moved for as long as was allowed.
     Stalled,
     /// Some of the content is not there, and it was not to be fetched.
@@ -49,6 +51,7 @@ impl Error {
             Self::Create { .. } => "create",
             Self::Disk(error) => disk_kind(error.kind),
             Self::NoSource => "peers.none",
+            Self::NoAnswer => "tracker.none",
             Self::Stalled => "peers.stalled",
             Self::Incomplete => "data.incomplete",
             Self::Interrupted => "interrupted",
@@ -64,6 +67,7 @@ impl fmt::Display for Error {
             Self::Torrent { message, .. } | Self::Create { message } => f.write_str(message),
             Self::Disk(error) => f.write_str(&error.message),
             Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
+            Self::NoAnswer => f.write_str("no tracker has answered"),
             Self::Stalled => f.write_str("nothing has moved for the time allowed"),
             Self::Incomplete => f.write_str("some of the data is not there"),
             Self::Interrupted => f.write_str("interrupted by a signal"),

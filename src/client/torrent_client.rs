@@ -131,10 +131,10 @@ impl TorrentClient {
     ///
     /// [`Error::Disk`] if the files can't be used; [`Error::System`].
     pub fn setup(&mut self) -> Result<(), Error> {
+        self.hold(true)?;
         if self.torrent.is_none() {
             self.add()?;
         }
-        self.hold(true)?;
         let trackers: BTreeSet<_> = self.metainfo.trackers.iter().flatten().collect();
         let mut unanswered = match self.config.goal {
             Goal::Check => 0,
@@ -419,6 +419,7 @@ impl TorrentClient {
             Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Tracker { .. }
+            | Event::Scraped { .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
             | Event::Banned { .. }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dht::Router;
 use super::io::TorrentId;
+use crate::base::bitfield::Bitfield;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
 use crate::net::resolver::Families;
@@ -37,6 +39,16 @@ pub struct Settings {
     pub sweep: Duration,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
+    /// Take part in the DHT (BEP 5), on the UDP port of the same number as the listening one.
+    pub dht: bool,
+    /// Where the DHT begins.
+    pub dht_routers: Vec<Router>,
+    /// Nodes of an earlier run ([`super::Session::dht_nodes`]).
+    pub dht_nodes: Vec<u8>,
+    /// Look for peers in the neighbourhood (BEP 14).
+    pub lsd: bool,
+    /// Exchange peers with peers (BEP 11).
+    pub pex: bool,
 }
 
 impl Settings {
@@ -64,6 +76,11 @@ impl Settings {
             connect_timeout: limits::GREETING_TIMEOUT,
             sweep: limits::SWEEP,
             serve_tracker: false,
+            dht: false,
+            dht_routers: Vec::new(),
+            dht_nodes: Vec::new(),
+            lsd: false,
+            pex: true,
         }
     }
 }
@@ -95,6 +112,13 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Want other pieces, or in another order; at any time. Pieces that are begun are finished.
+    Select {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// What is wanted of it.
+        selection: Selection,
+    },
     /// Connect to nobody and take nobody in while announces go on (`true`), or do so again (`false`). Who is
     /// connected stays so.
     Hold(bool),
@@ -114,6 +138,15 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
 }
 
+/// Which pieces are wanted, and in what order.
+#[derive(Clone, Default, Debug)]
+pub struct Selection {
+    /// These pieces; `None`: all of them.
+    pub pieces: Option<Bitfield>,
+    /// From the first to the last, rather than the rarest first.
+    pub sequential: bool,
+}
+
 /// What is wanted of a torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Aim {
@@ -123,6 +156,8 @@ pub enum Aim {
     Seed,
     /// Only hash what is there: no peer, no tracker.
     Check,
+    /// Only ask the trackers what they count: no disk, no peer, no announce.
+    Scrape,
 }
 
 /// The answer to a command.

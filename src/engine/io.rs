@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::base::ids::{Block, Piece};
 use crate::base::slots::Key;
+use crate::wire::tracker_udp::Scrape;
 
 /// Tags the keys of connections.
 pub enum ConnTag {}
@@ -61,6 +62,13 @@ pub enum Input<'a> {
         /// Its payload.
         bytes: &'a [u8],
     },
+    /// A UDP datagram came in for a group of the neighbourhood (BEP 14).
+    Multicast {
+        /// Its sender.
+        from: SocketAddr,
+        /// Its payload.
+        bytes: &'a [u8],
+    },
     /// The disk has finished, or failed, something it was asked for.
     DiskDone(DiskDone),
 }
@@ -101,6 +109,13 @@ pub enum Output {
     /// Send a UDP datagram.
     Datagram {
         /// Where to.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Vec<u8>,
+    },
+    /// Send a UDP datagram to a group of the neighbourhood (BEP 14), on every interface.
+    Multicast {
+        /// The group.
         to: SocketAddr,
         /// Its payload.
         bytes: Vec<u8>,
@@ -321,6 +336,15 @@ pub enum Event {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, String>,
+    },
+    /// A tracker told its counts ([`super::command::Aim::Scrape`]).
+    Scraped {
+        /// For which torrent.
+        torrent: TorrentId,
+        /// The tracker, as written in the torrent, escaped.
+        url: String,
+        /// What it counts.
+        counts: Scrape,
     },
     /// A peer came.
     PeerConnected {

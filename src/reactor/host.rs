@@ -188,6 +188,7 @@ impl Host {
                 }
             }
             Output::Datagram { to, bytes } => self.send_datagram(net, to, &bytes),
+            Output::Multicast { to, .. } => log::debug!("no group socket for {to}"),
             Output::Disk(op) => self.ops.push(op),
             Output::Event(event) => heard.push((self.id, event)),
         }

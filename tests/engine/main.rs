@@ -3,11 +3,13 @@
 mod blame;
 mod blocks;
 mod disk;
+mod floods;
 mod greetings;
 mod openings;
 mod pauses;
 mod rates;
 mod requests;
 mod scene;
+mod selection;
 mod timing;
 mod uploads;

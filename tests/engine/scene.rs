@@ -270,7 +270,7 @@ impl Scene {
                     assert!(self.closed.insert(conn), "closed once");
                 }
                 Output::Transmit { conn } => self.transmits.push(conn),
-                Output::Datagram { .. } => panic!("no tracker here"),
+                Output::Datagram { .. } | Output::Multicast { .. } => panic!("no tracker here"),
                 Output::Disk(op) => self.carry_out(op, &mut answers),
                 Output::Event(event) => self.events.push(event),
             }

@@ -180,13 +180,14 @@ impl Watch {
                 self.theirs.insert(piece);
             }
             Message::HaveAll => self.theirs = all().collect(),
-            Message::HaveNone => self.theirs.clear(),
+            // What is taken back may have been asked for before; the request may still wait to go out.
+            Message::HaveNone => {}
             Message::Bitfield(bits) => {
                 let has = |piece: &Piece| {
                     bits.get(piece.index() / 8)
                         .is_some_and(|byte| byte & (0x80 >> (piece.0 % 8)) != 0)
                 };
-                self.theirs = all().filter(has).collect();
+                self.theirs.extend(all().filter(has));
             }
             Message::AllowedFast(piece) => {
                 self.allowed_fast.insert(piece);
@@ -195,6 +196,9 @@ impl Watch {
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
                 let block = Block { piece, begin, len };
+                if len == 0 {
+                    return self.hear_refusal(block);
+                }
                 self.came.insert(block);
                 let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
@@ -208,6 +212,15 @@ impl Watch {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A `piece` without data is how some refuse: it ends the request for that place.
+    fn hear_refusal(&mut self, empty: Block) {
+        let at_that_place =
+            |block: &&Block| (block.piece, block.begin) == (empty.piece, empty.begin);
+        if let Some(block) = self.in_flight.iter().find(at_that_place).copied() {
+            let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
         }
     }
 

@@ -73,6 +73,7 @@ impl Json {
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Warning { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }

@@ -3,6 +3,7 @@
 //! It knows neither torrents nor sockets: `Inbox` cuts bytes into messages, `Pipeline` remembers our requests,
 //! `Upload` the peer's, `Outbox` is what goes out next.
 
+pub mod flood;
 pub mod inbox;
 pub mod outbox;
 pub mod pex;
@@ -12,6 +13,7 @@ pub mod upload;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::flood::Flood;
 use self::outbox::Outbox;
 use self::pex::PeerExchange;
 use self::pipeline::Pipeline;
@@ -73,6 +75,8 @@ pub struct Peer {
     pub uploaded: u64,
     /// Bytes it sent that were never asked for.
     pub unrequested: u64,
+    /// What it says beside requests and data.
+    pub flood: Flood,
     /// When it was last choked or unchoked by us.
     pub turned: Instant,
     /// Payload to it since then.
@@ -161,6 +165,7 @@ impl Peer {
             downloaded: 0,
             uploaded: 0,
             unrequested: 0,
+            flood: Flood::default(),
             turned: now,
             given: 0,
             rest_until: now,

@@ -47,6 +47,11 @@ impl Outbox {
         self.bytes.len() - self.sent + self.block_bytes
     }
 
+    /// Bytes to send that are not of blocks.
+    pub fn chatter(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
     /// Whether one more block may be put in.
     pub fn has_room(&self) -> bool {
         self.len() < limits::OUTBOX_MAX && self.parts.len() < PARTS_MAX

@@ -1,6 +1,6 @@
 //! Dialling, accepting, handshakes: how a connection becomes a peer, and how it ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Seat, Session, ban_key};
 use crate::base::escape;
@@ -16,6 +16,7 @@ use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
+use crate::wire::tracker_http::url::is_local;
 
 impl Session {
     /// Dials addresses while there is room for peers and for half-open connections.
@@ -53,9 +54,10 @@ impl Session {
                 .iter()
                 .any(|(_, seat)| seat.torrent.is_ready());
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
-        let greeted = self.half_open(Direction::In) < self.settings.half_open;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        if self.stopping || self.holding || !wanted || full || !greeted || banned {
+        let crowd = self.from_host(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
+        let shut = self.stopping || self.holding;
+        if shut || !wanted || full || banned || crowd || !self.room_to_greet(now) {
             return None;
         }
         let greeting = Greeting {
@@ -75,6 +77,7 @@ impl Session {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId) {
+        let reserved = self.reserved();
         let full = self.peers() >= self.settings.max_peers;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -90,7 +93,7 @@ impl Session {
                     return self.put_back(id);
                 }
                 let info_hash = seat.torrent.metainfo.info_hash;
-                let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
+                let ours = handshake::encode(reserved, info_hash, self.settings.peer_id);
                 let mut outbox = Outbox::new(now);
                 outbox.push_bytes(&ours);
                 conn.since = now;
@@ -272,6 +275,47 @@ impl Session {
         }
     }
 
+    /// Whether there is room for one more inbound greeting. One that takes longer than it should is closed for it:
+    /// a crowd that greets slowly must not keep honest peers out.
+    fn room_to_greet(&mut self, now: Instant) -> bool {
+        if self.half_open(Direction::In) < self.settings.half_open {
+            return true;
+        }
+        let inbound = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+            Kind::Greeting(greeting) => greeting.direction == Direction::In,
+            Kind::Dialling { .. } | Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => {
+                false
+            }
+        });
+        let oldest = inbound.map(|(id, conn)| (conn.since, id)).min();
+        let slow = oldest.filter(|(since, _)| now - *since >= limits::GREETING_GRACE);
+        if let Some((_, id)) = slow {
+            self.give_up(now, id, "peer.handshake: slow, and others wait");
+        }
+        slow.is_some()
+    }
+
+    /// Inbound connections from this host.
+    fn from_host(&self, ip: IpAddr) -> usize {
+        let host = ban_key(ip);
+        let theirs = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+            Kind::Greeting(greeting) => greeting.direction == Direction::In,
+            Kind::Peer { peer, .. } => peer.direction == Direction::In,
+            Kind::Served(_) => true,
+            Kind::Dialling { .. } | Kind::Tracker { .. } => false,
+        });
+        theirs
+            .filter(|(_, conn)| ban_key(conn.address.ip()) == host)
+            .count()
+    }
+
+    /// What we can do, for our handshakes.
+    fn reserved(&self) -> Reserved {
+        let mut reserved = Reserved::OURS;
+        reserved.set_dht(self.dht.is_some());
+        reserved
+    }
+
     /// A greeting came to nothing.
     fn give_up(&mut self, now: Instant, id: ConnId, why: Why) {
         log::debug!("greeting ended: {why}");
@@ -284,10 +328,10 @@ impl Session {
         if !self.torrents.get(torrent)?.torrent.is_ready() {
             return None;
         }
+        let ours = handshake::encode(self.reserved(), info_hash, self.settings.peer_id);
         let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else {
             return None;
         };
-        let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
         greeting.outbox.push_bytes(&ours);
         greeting.torrent = Some(torrent);
         self.out.push_back(Output::Transmit { conn: id });
@@ -349,6 +393,7 @@ impl Session {
             return;
         };
         let payload = self.our_handshake(&seat.torrent);
+        let dht_port = self.dht_port().filter(|_| !seat.torrent.metainfo.private);
         let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
             return;
         };
@@ -384,6 +429,9 @@ impl Session {
                     payload: &payload,
                 },
             );
+        }
+        if let Some(port) = dht_port.filter(|_| reserved.dht()) {
+            peer.send(now, port);
         }
         let client = escape::escape_field(&peer_id.0[..8]);
         let event = Event::PeerConnected {

@@ -3,12 +3,14 @@
 //! | file | what of the session it holds |
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
+//! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 
+mod finders;
 mod greetings;
 mod peers;
 mod rates;
@@ -21,12 +23,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use self::rates::Rates;
-use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
+use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Selection, Settings};
 use super::conn::{Conn, Kind};
+use super::dht::Dht;
 use super::io::{
     ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
     TorrentTag,
 };
+use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
@@ -67,6 +71,8 @@ pub struct Session {
     banned: BTreeSet<IpAddr>,
     rates: Rates,
     tracker: Option<TinyTracker>,
+    dht: Option<Dht>,
+    lsd: Option<Lsd>,
     key: u32,
     stopping: bool,
     /// Whether nobody is connected to.
@@ -83,7 +89,7 @@ impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
     pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        Self {
+        let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
             key: rng.next_u32(),
             rates: Rates::new(now, &settings),
@@ -98,7 +104,12 @@ impl Session {
             banned: BTreeSet::new(),
             stopping: false,
             holding: false,
-        }
+            dht: None,
+            lsd: None,
+        };
+        session.new_dht(now);
+        session.new_lsd(now);
+        session
     }
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
@@ -115,6 +126,7 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
@@ -150,6 +162,8 @@ impl Session {
                     return Err(CommandError::Unknown);
                 }
                 self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                // It may have turned out to be private.
+                self.seek(now, torrent);
                 Reply::Done
             }
             Command::AddPeers { torrent, peers } => {
@@ -172,8 +186,10 @@ impl Session {
                     seat.announcer.start(now);
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
+                self.seek(now, torrent);
                 Reply::Done
             }
+            Command::Select { torrent, selection } => self.select(now, torrent, selection)?,
             Command::Hold(holding) => {
                 self.holding = holding;
                 self.timers.set_earlier(Timer::Sweep, now);
@@ -261,18 +277,22 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
+        let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
+        let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        let finders = earliest(dht, lsd);
         let own = earliest(self.timers.next(), self.rates.poll_timeout());
-        seats.fold(own, earliest)
+        seats.fold(earliest(own, finders), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
     pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX {
-            return 0;
-        }
+        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        // Who does not take what its messages make us say sends no more of them.
         match self.conns.get(conn).map(|conn| &conn.kind) {
+            _ if behind => 0,
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX => 0,
             Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
             _ => usize::MAX,
         }
@@ -292,12 +312,12 @@ impl Session {
                 torrent: id,
                 info_hash: torrent.metainfo.info_hash,
                 phase: torrent.phase(),
-                pieces_have: torrent.pieces.have().count(),
-                pieces: torrent.geometry().pieces(),
+                pieces_have: torrent.pieces.wanted() - torrent.pieces.missing(),
+                pieces: torrent.pieces.wanted(),
                 metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
-                bytes_have: torrent.pieces.bytes_have(),
-                bytes: torrent.geometry().total(),
+                bytes_have: torrent.pieces.bytes_wanted() - torrent.left(),
+                bytes: torrent.pieces.bytes_wanted(),
                 downloaded: torrent.flow.downloaded,
                 uploaded: torrent.flow.uploaded,
                 wasted: torrent.flow.wasted,
@@ -308,7 +328,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.trackers() > 0,
+                    || seat.announcer.has_hope(),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -342,6 +362,7 @@ impl Session {
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let is_scrape = add.aim == Aim::Scrape;
         let tiers = self.announced(&add);
         let announcer = Announcer::new(
             &tiers,
@@ -364,6 +385,10 @@ impl Session {
             .get_mut(id)
             .expect("it was inserted in the line above");
         seat.torrent.id = id;
+        if is_scrape {
+            seat.announcer.scrape(now);
+            return Ok(id);
+        }
         if is_described {
             self.out
                 .push_back(Output::Disk(DiskOp::Check { torrent: id }));
@@ -371,6 +396,7 @@ impl Session {
             seat.announcer.start(now);
             self.timers.set_earlier(Timer::Sweep, now);
             self.drive_announcers(now);
+            self.seek(now, id);
         }
         Ok(id)
     }
@@ -400,6 +426,26 @@ impl Session {
         tiers
     }
 
+    fn select(
+        &mut self,
+        now: Instant,
+        id: TorrentId,
+        selection: Selection,
+    ) -> Result<Reply, CommandError> {
+        let seat = self.torrents.get_mut(id).ok_or(CommandError::Unknown)?;
+        let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
+        seat.torrent.select(cx, selection);
+        self.for_members(now, id, |cx, _, torrent, peer| torrent.reconsider(cx, peer));
+        self.timers.set_earlier(Timer::Sweep, now);
+        Ok(Reply::Done)
+    }
+
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
         let seat = self
             .torrents
@@ -407,7 +453,9 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        for conn in seat.torrent.members.clone() {
+        let members = seat.torrent.members.clone();
+        self.seek(now, torrent);
+        for conn in members {
             self.close(now, conn, "paused");
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
@@ -422,6 +470,7 @@ impl Session {
 
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
+        (self.dht, self.lsd) = (None, None);
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()
@@ -452,7 +501,7 @@ impl Session {
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {
-        let torrent = match &done {
+        let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
             | DiskDone::Wrote { torrent, .. }
@@ -461,7 +510,7 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -479,6 +528,7 @@ impl Session {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);
                     self.drive_announcers(now);
+                    self.seek(now, id);
                 }
             }
             DiskDone::Wrote { block, buffer, .. } => {

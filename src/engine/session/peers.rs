@@ -157,6 +157,7 @@ impl Session {
                     }
                 }
                 Order::Complete(torrent) => self.handle_complete(now, torrent),
+                Order::DhtNode(node) => self.handle_dht_port(now, node),
                 Order::OpenEyes(torrent) => self.open_eyes(now, torrent),
                 Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
             }
@@ -294,7 +295,7 @@ impl Session {
             client: &self.settings.user_agent,
             port: self.settings.port,
             metadata_size,
-            pex: !torrent.metainfo.private,
+            pex: self.settings.pex && !torrent.metainfo.private,
             upload_only: torrent.is_complete(),
         };
         ours.encode()
@@ -311,6 +312,7 @@ impl Session {
         seeds
             .into_iter()
             .for_each(|seed| self.close(now, seed, "both have everything"));
+        self.seek(now, id);
         if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
             && torrent.was_fetched()
         {

@@ -23,6 +23,7 @@ impl Session {
             }
             return;
         }
+        self.drive_finders(now);
         for (id, seat) in self.torrents.iter_mut() {
             if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);

@@ -34,7 +34,10 @@ impl Session {
         if seats.any(|(_, seat)| seat.announcer.handle_datagram(now, from, bytes, rng)) {
             drop(seats);
             self.drive_announcers(now);
+            return;
         }
+        drop(seats);
+        self.handle_dht_datagram(now, from, bytes);
     }
 
     pub(super) fn handle_tracker_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
@@ -185,6 +188,14 @@ impl Session {
                         url,
                         result,
                     }));
+                }
+                Action::Scraped { url, counts } => {
+                    let event = Event::Scraped {
+                        torrent: id,
+                        url,
+                        counts,
+                    };
+                    self.out.push_back(Output::Event(event));
                 }
                 Action::Warning { url, text } => {
                     let message = format!("{url} says: {text}");

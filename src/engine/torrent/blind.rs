@@ -25,11 +25,11 @@ impl Torrent {
     ) -> Result<(), Why> {
         match message {
             Message::KeepAlive
-            | Message::Port(_)
             | Message::Suggest(_)
             | Message::Unknown(_)
             | Message::Cancel(_)
             | Message::Reject(_) => {}
+            Message::Port(port) => self.handle_port(cx, peer, port),
             Message::Choke => peer.choking_us = true,
             Message::Unchoke => peer.choking_us = false,
             Message::Interested => peer.interested_in_us = true,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::blame::Blame;
 use crate::engine::io::ConnectError;
 use crate::net::http_call::{HttpCall, HttpError, RedirectError};
+use crate::wire::tracker_udp::Scrape;
 
 /// What an announcer wants done.
 #[derive(Debug)]
@@ -47,6 +48,13 @@ pub enum Action {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, TrackerError>,
+    },
+    /// What a tracker counts ([`super::Announcer::scrape`]).
+    Scraped {
+        /// The tracker as written in the torrent, escaped.
+        url: String,
+        /// Its counts.
+        counts: Scrape,
     },
     /// A tracker has words for the user.
     Warning {

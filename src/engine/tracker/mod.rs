@@ -37,10 +37,11 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
 use crate::net::http_call::{HttpCall, Redirects, Response};
-use crate::wire::tracker_http::reply::{Reply, clamp_interval};
+use crate::wire::tracker_http::reply::{Reply, ReplyError, clamp_interval};
+use crate::wire::tracker_http::scrape;
 use crate::wire::tracker_http::url::{Host, Scheme, TrackerUrl, is_local};
 use crate::wire::tracker_http::{Announce, Event};
-use crate::wire::tracker_udp;
+use crate::wire::tracker_udp::{self, Scrape};
 
 pub use self::action::{Action, CallId, Facts, HttpFailure, TrackerError};
 
@@ -70,6 +71,8 @@ pub struct Announcer {
     /// Whether the download became complete in this run.
     is_complete: bool,
     external_ip: Option<IpAddr>,
+    /// Whether this run asks for counts and announces nothing.
+    is_scraping: bool,
     calls: u32,
     actions: VecDeque<Action>,
 }
@@ -103,6 +106,7 @@ impl Announcer {
             fed_at: None,
             is_complete: false,
             external_ip: None,
+            is_scraping: false,
             calls: 0,
             actions: VecDeque::new(),
         };
@@ -133,6 +137,17 @@ impl Announcer {
             tracker.knows_us = false;
             tracker.owes_completed = false;
             tracker.owes_stopped = false;
+        }
+    }
+
+    /// Begins a run that announces nothing: every tracker is asked once for its counts. Each gives one
+    /// [`Action::Scraped`] or a report of what went wrong; [`Announcer::is_stopped`] says when all have.
+    pub fn scrape(&mut self, now: Instant) {
+        self.start(now);
+        self.is_scraping = true;
+        self.is_private = false;
+        if self.trackers.is_empty() {
+            self.phase = Phase::Idle;
         }
     }
 
@@ -226,6 +241,7 @@ impl Announcer {
         }
         match result {
             Ok(response) if response.is_redirect() => self.redirect(now, at, &response, rng),
+            Ok(response) if self.is_scraping => self.read_counts(now, at, &response),
             Ok(response) => match read_response(&response) {
                 Ok(reply) => self.succeed(now, at, reply),
                 Err((error, blame)) => self.fail(now, at, error, blame),
@@ -270,6 +286,9 @@ impl Announcer {
             return false;
         };
         *silent_at = now + SILENCE;
+        if self.is_scraping {
+            exchange.scrape();
+        }
         let progress = exchange.handle_reply(now, transaction, reply.body, rng);
         tracker.connection = exchange.connection();
         self.progress(now, at, progress);
@@ -329,6 +348,12 @@ impl Announcer {
     /// How many trackers can be used.
     pub fn trackers(&self) -> usize {
         self.trackers.len()
+    }
+
+    /// Whether a tracker may yet say something.
+    pub fn has_hope(&self) -> bool {
+        let is_over = self.is_scraping && self.is_stopped();
+        !self.trackers.is_empty() && !is_over
     }
 
     fn add(&mut self, tier: usize, text: &str) {
@@ -427,6 +452,9 @@ impl Announcer {
             whole_by: now + WHOLE,
             is_judged: false,
         });
+        if self.is_scraping {
+            return self.begin_scrape(now, at, rng);
+        }
         // A goodbye has no time for names: the address that was good for the rest will do.
         if self.phase == Phase::Stopping && !tracker.addresses.is_empty() {
             let known = tracker.addresses.clone();
@@ -547,7 +575,7 @@ impl Announcer {
             let error = TrackerError::new("tracker.timeout", message);
             match attempt.step {
                 // Retransmission goes on behind it, and a late answer is used.
-                Step::Udp(_) if self.phase == Phase::Running => {
+                Step::Udp(_) if self.phase == Phase::Running && !self.is_scraping => {
                     attempt.is_judged = true;
                     self.count_failure(at, error);
                 }
@@ -590,6 +618,7 @@ impl Announcer {
                 };
                 self.succeed(now, at, reply);
             }
+            udp::Progress::Scraped(counts) => self.end_scrape(at, Some(counts)),
             udp::Progress::Refused(reason) => {
                 let error = TrackerError::new("tracker.failure", reason);
                 self.fail(now, at, error, Blame::Tracker);
@@ -673,6 +702,60 @@ impl Announcer {
             tracker.owes_stopped = false;
         }
         self.count_failure(at, error);
+        if self.is_scraping {
+            self.end_scrape(at, None);
+        }
+    }
+
+    /// Makes the announce that begins a request for counts.
+    fn begin_scrape(&mut self, now: Instant, at: usize, rng: &mut Rng) {
+        let info_hash = self.identity.info_hash;
+        if self.trackers[at].url.scheme == Scheme::Udp {
+            return self.find(now, at, rng);
+        }
+        // What was put behind the tracker's own target is for an announce.
+        let own = &self.trackers[at].url.path_and_query;
+        let Some(target) = scrape::target(own, &info_hash) else {
+            let error = TrackerError::new("tracker.scrape", "its URL has no place for that");
+            return self.fail(now, at, error, Blame::Tracker);
+        };
+        if let Some(attempt) = &mut self.trackers[at].attempt {
+            attempt.url.path_and_query = target;
+        }
+        self.find(now, at, rng);
+    }
+
+    fn read_counts(&mut self, now: Instant, at: usize, response: &Response) {
+        let counts = scrape::parse(&response.body, &self.identity.info_hash);
+        let is_good = (200..300).contains(&response.status);
+        let (kind, message) = match counts {
+            Ok(counts) if is_good => return self.end_scrape(at, Some(counts)),
+            Err(ReplyError::Failure { reason, .. }) => ("tracker.failure", reason),
+            Ok(_) | Err(ReplyError::Malformed) if !is_good => {
+                ("tracker.status", format!("HTTP status {}", response.status))
+            }
+            Ok(_) | Err(ReplyError::Malformed) => {
+                let message = "the reply says nothing of this torrent";
+                ("tracker.reply", message.to_owned())
+            }
+        };
+        let error = TrackerError::new(kind, message);
+        self.fail(now, at, error, Blame::Tracker);
+    }
+
+    /// A tracker has answered or failed: it is not asked again. The last one ends the run.
+    fn end_scrape(&mut self, at: usize, counts: Option<Scrape>) {
+        let tracker = &mut self.trackers[at];
+        tracker.attempt = None;
+        tracker.due = None;
+        if let Some(counts) = counts {
+            let url = tracker.shown.clone();
+            self.actions.push_back(Action::Scraped { url, counts });
+        }
+        let is_over = |tracker: &Tracker| tracker.attempt.is_none() && tracker.due.is_none();
+        if self.trackers.iter().all(is_over) {
+            self.phase = Phase::Idle;
+        }
     }
 
     fn count_failure(&mut self, at: usize, error: TrackerError) {

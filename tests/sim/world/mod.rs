@@ -532,6 +532,7 @@ impl World {
             }
             Event::Checked { .. }
             | Event::Tracker { .. }
+            | Event::Scraped { .. }
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. } => {}
             // A piece that can't be read is fetched again.
