@@ -11,7 +11,9 @@ use super::progress::Progress;
 use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
 use crate::base::memory::Memory;
-use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target};
+use crate::client::{
+    Error, Event, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target,
+};
 
 /// Downloads or seeds one torrent.
 pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
@@ -82,7 +84,11 @@ fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<(Outcome, Option
     while client.outcome().is_none() {
         let wait = face.wait(client.elapsed());
         for event in client.turn(Some(wait))? {
-            face.event(client.elapsed(), &event);
+            // What ends the run is said at its end.
+            let is_last = matches!(event, Event::DiskTrouble { .. }) && client.outcome().is_some();
+            if !is_last {
+                face.event(client.elapsed(), &event);
+            }
         }
         if !is_described && !client.metainfo().is_stand_in() {
             is_described = true;

@@ -499,7 +499,7 @@ impl Announcer {
             let host = tracker.attempt.as_ref().map(|attempt| &attempt.url.host);
             host == Some(&tracker.url.host)
         };
-        if is_own(&self.trackers[at]) && !self.is_private {
+        if is_own(&self.trackers[at]) && !self.is_private && !self.is_scraping {
             self.part(now, at, &addresses);
         }
         let tracker = &mut self.trackers[at];

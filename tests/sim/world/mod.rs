@@ -537,6 +537,7 @@ impl World {
             }
             Event::Checked { .. }
             | Event::Tracker { .. }
+            | Event::Metadata { .. }
             | Event::Scraped { .. }
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. } => {}
