@@ -219,7 +219,7 @@ fn authorities_are_asked_for_when_an_https_tracker_is_reached_and_no_sooner() {
         now_unix: 1_800_000_000,
     });
     let mut segments = minitorrent::engine::io::Segments::new(4096);
-    world.session.poll_transmit(conn, &mut segments);
+    world.session.poll_transmit(world.now, conn, &mut segments);
     assert!(segments.bytes() > 100, "a hello");
 
     let mut world = World::new("https://192.0.2.1/announce", "");
