@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::dht::Router;
 use super::io::TorrentId;
+use crate::base::bitfield::Bitfield;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
 use crate::net::resolver::Families;
@@ -114,6 +115,13 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Want other pieces, or in another order; at any time. Pieces that are begun are finished.
+    Select {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// What is wanted of it.
+        selection: Selection,
+    },
     /// Connect to nobody and take nobody in while announces go on (`true`), or do so again (`false`). Who is
     /// connected stays so.
     Hold(bool),
@@ -131,6 +139,15 @@ pub struct AddTorrent {
     pub aim: Aim,
     /// Addresses known beforehand (`--peers`).
     pub peers: Vec<SocketAddr>,
+}
+
+/// Which pieces are wanted, and in what order.
+#[derive(Clone, Default, Debug)]
+pub struct Selection {
+    /// These pieces; `None`: all of them.
+    pub pieces: Option<Bitfield>,
+    /// From the first to the last, rather than the rarest first.
+    pub sequential: bool,
 }
 
 /// What is wanted of a torrent.

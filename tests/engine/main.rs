@@ -11,5 +11,6 @@ mod pauses;
 mod rates;
 mod requests;
 mod scene;
+mod selection;
 mod timing;
 mod uploads;

@@ -129,7 +129,7 @@ impl World {
         }
         self.tell(Input::Received { conn, bytes });
         let mut waiting = Segments::new(usize::MAX);
-        self.session.poll_transmit(conn, &mut waiting);
+        self.session.poll_transmit(self.now, conn, &mut waiting);
         assert!(waiting.bytes() <= WAITING_MAX, "{}", waiting.bytes());
         if let Some(watch) = self.ends.get_mut(&conn).and_then(|end| end.watch.as_mut()) {
             watch.settle(waiting.bytes());
@@ -142,7 +142,7 @@ impl World {
             return;
         };
         let mut segments = Segments::new(most);
-        self.session.poll_transmit(conn, &mut segments);
+        self.session.poll_transmit(self.now, conn, &mut segments);
         let mut bytes = Vec::new();
         for segment in segments.as_slice() {
             match *segment {
@@ -172,7 +172,7 @@ impl World {
     /// The block that a connection has to send next cannot be read.
     pub(super) fn lose(&mut self, conn: ConnId, mood: u8) {
         let mut segments = Segments::new(1);
-        self.session.poll_transmit(conn, &mut segments);
+        self.session.poll_transmit(self.now, conn, &mut segments);
         let first = segments
             .as_slice()
             .iter()
@@ -272,6 +272,9 @@ impl World {
                     self.datagrams.push_front((to, bytes));
                     self.datagrams.truncate(4);
                 }
+                Output::Multicast { bytes, .. } => assert!(bytes.len() <= 1500),
+                // No name server answers here, and nothing speaks TLS.
+                Output::Dns(_) | Output::ReadAuthorities { .. } => {}
                 Output::Disk(op) => self.disk.handle(op, received),
                 Output::Event(event) => self.heed(event),
             }
@@ -302,7 +305,9 @@ impl World {
             | Event::PieceFailed { .. }
             | Event::Banned { .. }
             | Event::DiskTrouble { .. }
-            | Event::DiskRecovered { .. } => {}
+            | Event::DiskRecovered { .. }
+            | Event::Metadata { .. }
+            | Event::Scraped { .. } => {}
         }
     }
 }

@@ -25,7 +25,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use self::rates::Rates;
-use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
+use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Selection, Settings};
 use super::conn::{Conn, Kind};
 use super::dht::Dht;
 use super::io::{
@@ -204,6 +204,7 @@ impl Session {
                 self.seek(now, torrent);
                 Reply::Done
             }
+            Command::Select { torrent, selection } => self.select(now, torrent, selection)?,
             Command::Hold(holding) => {
                 self.holding = holding;
                 self.timers.set_earlier(Timer::Sweep, now);
@@ -303,11 +304,10 @@ impl Session {
     pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX {
-            return 0;
-        }
+        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        // Who does not take what its messages make us say sends no more of them.
         match self.conns.get(conn).map(|conn| &conn.kind) {
-            // Who does not take what its messages make us say sends no more of them.
+            _ if behind => 0,
             Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX => 0,
             Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
             _ => usize::MAX,
@@ -328,12 +328,12 @@ impl Session {
                 torrent: id,
                 info_hash: torrent.metainfo.info_hash,
                 phase: torrent.phase(),
-                pieces_have: torrent.pieces.have().count(),
-                pieces: torrent.geometry().pieces(),
+                pieces_have: torrent.pieces.wanted() - torrent.pieces.missing(),
+                pieces: torrent.pieces.wanted(),
                 metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
-                bytes_have: torrent.pieces.bytes_have(),
-                bytes: torrent.geometry().total(),
+                bytes_have: torrent.pieces.bytes_wanted() - torrent.left(),
+                bytes: torrent.pieces.bytes_wanted(),
                 downloaded: torrent.flow.downloaded,
                 uploaded: torrent.flow.uploaded,
                 wasted: torrent.flow.wasted,
@@ -441,6 +441,26 @@ impl Session {
             }
         }
         tiers
+    }
+
+    fn select(
+        &mut self,
+        now: Instant,
+        id: TorrentId,
+        selection: Selection,
+    ) -> Result<Reply, CommandError> {
+        let seat = self.torrents.get_mut(id).ok_or(CommandError::Unknown)?;
+        let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
+        seat.torrent.select(cx, selection);
+        self.for_members(now, id, |cx, _, torrent, peer| torrent.reconsider(cx, peer));
+        self.timers.set_earlier(Timer::Sweep, now);
+        Ok(Reply::Done)
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {

@@ -169,7 +169,7 @@ impl Torrent {
         if !peer.is_seed() {
             peer.send(cx.now, Message::Have(piece));
         }
-        if peer.has.has(piece) {
+        if peer.has.has(piece) && self.pieces.wants(piece) {
             peer.useful = peer.useful.saturating_sub(1);
             self.tell_interest(cx, peer);
         }
@@ -177,7 +177,7 @@ impl Torrent {
 
     /// We have lost a piece: the peer may have become useful to us.
     pub fn miss(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece) {
-        if peer.has.has(piece) {
+        if peer.has.has(piece) && self.pieces.wants(piece) {
             peer.useful += 1;
             self.tell_interest(cx, peer);
         }
@@ -286,7 +286,7 @@ impl Torrent {
         } else {
             self.picker.add_copy(piece);
         }
-        if !self.pieces.have().has(piece) {
+        if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
             peer.useful += 1;
         }
         self.welcome(cx, conn, peer)
@@ -303,7 +303,8 @@ impl Torrent {
         // Not only in the opening: aria2 sends a whole bitfield where that is shorter than many `have`s.
         self.forget_availability(peer);
         let have = self.pieces.have();
-        peer.useful = bits.iter_without(have).count() as u32;
+        let useful = bits.iter_without(have);
+        peer.useful = useful.filter(|piece| self.pieces.wants(*piece)).count() as u32;
         if bits.is_full() {
             peer.has = Availability::All;
             self.picker.add_seed();
@@ -325,7 +326,7 @@ impl Torrent {
         Ok(())
     }
 
-    fn tell_interest(&self, cx: &Context<'_>, peer: &mut Peer) {
+    pub(super) fn tell_interest(&self, cx: &Context<'_>, peer: &mut Peer) {
         let interested = self.is_fetching() && peer.useful > 0;
         if interested != peer.interested {
             peer.interested = interested;

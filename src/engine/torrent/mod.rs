@@ -18,6 +18,7 @@ mod fill;
 pub mod metadata;
 pub mod picker;
 pub mod pieces;
+mod selection;
 pub mod swarm;
 
 use std::collections::VecDeque;
@@ -225,7 +226,7 @@ impl Torrent {
         }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
-                if !self.pieces.have().has(piece) {
+                if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
                     self.picker.open(piece);
                 }
             }
@@ -396,10 +397,10 @@ impl Torrent {
 
     /// Pieces that have rested are up for picking again, a disk that failed is tried again.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        let picker = &mut self.picker;
+        let (picker, pieces) = (&mut self.picker, &self.pieces);
         self.resting.retain(|(until, piece)| {
             let rests = *until > cx.now;
-            if !rests {
+            if !rests && pieces.wants(*piece) {
                 picker.open(*piece);
             }
             rests
@@ -424,9 +425,9 @@ impl Torrent {
         self.metainfo.geometry
     }
 
-    /// Whether every piece is there.
+    /// Whether every piece that is wanted is there.
     pub fn is_complete(&self) -> bool {
-        self.pieces.have().is_full()
+        self.pieces.missing() == 0
     }
 
     /// Whether pieces are to be fetched, now or when the disk is well again.
@@ -459,12 +460,12 @@ impl Torrent {
 
     /// Whether this run fetched it to the end, and not an earlier one.
     pub fn was_fetched(&self) -> bool {
-        self.fetched && self.is_complete()
+        self.fetched && self.pieces.have().is_full()
     }
 
-    /// Bytes that are missing.
+    /// Bytes of wanted pieces that are missing.
     pub fn left(&self) -> u64 {
-        self.geometry().total() - self.pieces.bytes_have()
+        self.pieces.bytes_missing()
     }
 
     /// Peers that have everything.
@@ -512,8 +513,11 @@ impl Torrent {
         peer.allowed_fast.clear();
     }
 
-    /// A piece must be fetched again: at once, or when it has rested.
+    /// A piece must be fetched again, if it is wanted: at once, or when it has rested.
     fn reopen(&mut self, cx: &mut Context<'_>, piece: Piece) {
+        if !self.pieces.wants(piece) {
+            return;
+        }
         match self.blame.rests_until(cx.now, piece) {
             Some(until) => self.resting.push((until, piece)),
             None => {
