@@ -550,7 +550,7 @@ mod tests {
         wrong("--prot 1 a", ["--prot;", "--port"]);
         wrong("--max-peer=3 a", ["--max-peer;", "--max-peers"]);
         wrong("show --jsn a", ["--jsn;", "--json"]);
-        wrong("--sequential a", ["--sequential;", "nearest"]);
+        wrong("--sequentail a", ["--sequentail;", "--sequential"]);
         wrong("-x a", ["-x;", "nearest"]);
     }
 
