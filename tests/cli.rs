@@ -426,7 +426,7 @@ fn scrape_prints_what_each_tracker_counts() {
     scene.write("bad.torrent", &torrent(&scene.payload, Some(&refusing)));
     let ended = scene.run(&["scrape", "bad.torrent"]);
     assert_eq!(ended.code(), 5, "{ended:?}");
-    let warning = format!("warning[tracker]: {refusing}: tracker.connect: connection refused\n");
+    let warning = format!("warning[tracker]: {refusing}: [tracker.connect] connection refused\n");
     assert!(ended.stderr.starts_with(&warning), "{ended:?}");
     assert!(
         ended.stderr.contains("error[tracker.none]: x.bin: "),

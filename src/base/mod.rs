@@ -5,6 +5,7 @@ pub mod escape;
 pub mod geometry;
 pub mod ids;
 pub mod limits;
+pub mod memory;
 pub mod rate;
 pub mod rng;
 pub mod slots;

@@ -199,7 +199,8 @@ What is there already is checked first and only the rest is fetched: run it agai
 .PP
 A \fItorrent\fR is a .torrent file,
 .B \-
-for standard input, or an http or https URL of a .torrent file.
+for standard input, an http or https URL of a .torrent file, and for downloads and scrapes also a magnet link or an
+info-hash of 40 hexadecimal digits.
 Behind
 .B \-\-
 everything is a torrent.

@@ -11,7 +11,7 @@ pub(super) fn text() -> String {
     row(
         &mut text,
         "minitorrent TORRENT",
-        "download; a .torrent file, a URL of one, or -",
+        "fetch a .torrent, its URL, a magnet, a hash or -",
     );
     for word in COMMANDS {
         let call = format!("minitorrent {} {}", word.word, word.follows);

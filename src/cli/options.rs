@@ -110,6 +110,10 @@ impl Options {
             taker.value("--output-directory", values::path)?,
         );
         set_some(
+            &mut config.mem_limit,
+            taker.value("--mem-limit", values::size)?,
+        );
+        set_some(
             &mut config.state_dir,
             taker.value("--state-dir", values::path)?,
         );

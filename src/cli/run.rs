@@ -8,9 +8,12 @@ use super::exit::Exit;
 use super::face::{Face, Run};
 use super::options::Options;
 use super::progress::Progress;
-use super::{logger, terminal};
+use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
-use crate::client::{Error, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target};
+use crate::base::memory::Memory;
+use crate::client::{
+    Error, Event, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target,
+};
 
 /// Downloads or seeds one torrent.
 pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
@@ -22,6 +25,18 @@ pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
             Exit::of(&error)
         }
     }
+}
+
+/// What a memory limit means for this run.
+fn within(limit: u64, memory: &Memory) -> String {
+    format!(
+        "within {}: {} peers at most, buffers of {}, {} a connection in the kernel, {} requests a peer",
+        units::bytes(limit),
+        memory.peers,
+        units::bytes(memory.receive as u64),
+        units::bytes(memory.socket.map_or(0, |it| 2 * (it.receive + it.send)) as u64),
+        memory.requests,
+    )
 }
 
 fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Error, String)> {
@@ -45,6 +60,9 @@ fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Err
         let message = format!("the ports asked for are taken, listening on {port}");
         face.warning(Duration::ZERO, "net.port", &message);
     }
+    if let Some(limit) = options.config.mem_limit {
+        face.note(&within(limit, &client.memory()));
+    }
     client.resume().map_err(with_name)?;
     let (outcome, run) = turns(&mut client, face).map_err(with_name)?;
     match (&outcome, run) {
@@ -66,7 +84,11 @@ fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<(Outcome, Option
     while client.outcome().is_none() {
         let wait = face.wait(client.elapsed());
         for event in client.turn(Some(wait))? {
-            face.event(client.elapsed(), &event);
+            // What ends the run is said at its end.
+            let is_last = matches!(event, Event::DiskTrouble { .. }) && client.outcome().is_some();
+            if !is_last {
+                face.event(client.elapsed(), &event);
+            }
         }
         if !is_described && !client.metainfo().is_stand_in() {
             is_described = true;

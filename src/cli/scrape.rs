@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::terminal;
 use crate::base::escape::escape_field;
 use crate::base::rng::Rng;
-use crate::client::{Error, Event, load, os_seed, peer_id};
+use crate::client::{Error, Event, load_target, os_seed, peer_id};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Aim, Command, Settings};
 use crate::reactor::Reactor;
@@ -24,10 +24,10 @@ pub(super) fn scrape(options: &Options) -> Exit {
     }
     let torrent = Path::new(&options.torrents[0]);
     let mut name = String::new();
-    let result = load(torrent, options.config.max_torrent_size).and_then(|metainfo| {
-        name = escape_field(metainfo.name.as_bytes());
+    let result = load_target(torrent, options.config.max_torrent_size).and_then(|target| {
+        name = escape_field(target.metainfo.name.as_bytes());
         let torrent = AddTorrent {
-            metainfo: Arc::new(metainfo),
+            metainfo: Arc::new(target.metainfo),
             aim: Aim::Scrape,
             peers: Vec::new(),
         };

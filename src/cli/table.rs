@@ -303,6 +303,15 @@ pub(super) const OPTIONS: &[Opt] = &[
         beside: false,
     },
     Opt {
+        long: "--mem-limit",
+        short: None,
+        value: Some(("N", Values::Text)),
+        commands: RUNS,
+        help: "memory to keep within, as 8M",
+        about: "Memory that the program keeps within by itself: smaller buffers, fewer peers and requests. In bytes or with k, M or G.",
+        beside: false,
+    },
+    Opt {
         long: "--progress",
         short: None,
         value: Some((

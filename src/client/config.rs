@@ -90,6 +90,8 @@ pub struct Config {
     pub exit_on_full: bool,
     /// Give up when nothing has moved for so long.
     pub stop_timeout: Option<Duration>,
+    /// Bytes of memory to keep within, by smaller buffers and fewer peers: see `docs/PERFORMANCE.md`.
+    pub mem_limit: Option<u64>,
     /// Whether SIGINT and SIGTERM are caught and end the client in good order.
     pub catch_signals: bool,
 }
@@ -121,6 +123,7 @@ impl Default for Config {
             seed_time: None,
             exit_on_full: false,
             stop_timeout: None,
+            mem_limit: None,
             catch_signals: false,
         }
     }
@@ -215,6 +218,13 @@ impl Builder {
     #[must_use]
     pub fn stop_timeout(mut self, after: Duration) -> Self {
         self.config.stop_timeout = Some(after);
+        self
+    }
+
+    /// Bytes of memory to keep within; as much as it takes if nothing is said.
+    #[must_use]
+    pub fn mem_limit(mut self, bytes: u64) -> Self {
+        self.config.mem_limit = Some(bytes);
         self
     }
 

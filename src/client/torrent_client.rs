@@ -13,6 +13,7 @@ use super::error::{Error, can_recover};
 use super::load::load_target;
 use super::select::choose;
 use crate::base::limits;
+use crate::base::memory::Memory;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::disk::Place;
@@ -30,6 +31,7 @@ pub struct TorrentClient {
     host: HostId,
     metainfo: Arc<Metainfo>,
     config: Config,
+    memory: Memory,
     port: u16,
     port_in_range: bool,
     torrent: Option<TorrentId>,
@@ -81,9 +83,11 @@ impl TorrentClient {
                 (port, port_in_range) = (first.address().port(), first.in_range());
             }
         }
+        let memory = memory(&config, &metainfo)?;
         let settings = Settings {
             port,
-            max_peers: config.max_peers,
+            max_peers: config.max_peers.min(memory.peers),
+            requests: memory.requests,
             half_open: config.half_open,
             max_download_rate: config.max_download_rate,
             max_upload_rate: config.max_upload_rate,
@@ -94,7 +98,7 @@ impl TorrentClient {
             sweep: config.sweep,
             ..Settings::new(super::config::peer_id(&config.peer_id_prefix, &mut rng))
         };
-        let mut reactor = Reactor::new().map_err(system("wait for events"))?;
+        let mut reactor = Reactor::within(memory).map_err(system("wait for events"))?;
         if config.catch_signals {
             reactor.watch_signals().map_err(system("catch signals"))?;
         }
@@ -108,6 +112,7 @@ impl TorrentClient {
             host,
             metainfo: Arc::new(metainfo),
             config,
+            memory,
             port,
             port_in_range,
             torrent: None,
@@ -264,6 +269,11 @@ impl TorrentClient {
     /// How it ended, once that is known.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// The sizes that follow from the memory limit.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// Whether goodbye has been said, or has taken too long.
@@ -628,6 +638,19 @@ fn listen(families: Families, mut ports: RangeInclusive<u16>) -> io::Result<Vec<
     }
 }
 
+/// What the limit allows. Of the torrent, its tables count: hashes, the picker's, paths and what is known of files.
+fn memory(config: &Config, metainfo: &Metainfo) -> Result<Memory, Error> {
+    let Some(limit) = config.mem_limit else {
+        return Ok(Memory::default());
+    };
+    let pieces = u64::from(metainfo.geometry.pieces()) * PIECE_COST;
+    let files = metainfo.files.len() as u64 * FILE_COST;
+    Memory::within(limit, pieces + files, config.max_peers).map_err(|least| Error::System {
+        what: "keep within the memory limit",
+        error: std::io::Error::other(format!("this torrent needs {} KiB", least.div_ceil(1024))),
+    })
+}
+
 /// 32 bytes that no one can guess.
 pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
@@ -642,6 +665,10 @@ pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
 const GOODBYE_MAX: Duration = limits::GOODBYE.saturating_add(Duration::from_millis(500));
 /// How long [`TorrentClient::setup`] waits for trackers: as long as one may take.
 const SETUP_MAX: Duration = Duration::from_secs(30);
+/// Bytes that each piece of a torrent costs: its hash, its places in the picker, its bits.
+const PIECE_COST: u64 = 48;
+/// Bytes that each file costs: entry, path, what is known of it.
+const FILE_COST: u64 = 400;
 /// How often it is seen whether enough was seeded.
 const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.

@@ -37,6 +37,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The shortest time between two sweeps.
     pub sweep: Duration,
+    /// Requests in flight to a peer, whatever its `reqq`.
+    pub requests: usize,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
     /// Take part in the DHT (BEP 5), on the UDP port of the same number as the listening one.
@@ -75,6 +77,7 @@ impl Settings {
             tcp_only: false,
             connect_timeout: limits::GREETING_TIMEOUT,
             sweep: limits::SWEEP,
+            requests: limits::REQQ,
             serve_tracker: false,
             dht: false,
             dht_routers: Vec::new(),

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use crate::base::ids::{Block, Piece};
 use crate::base::slots::Key;
+use crate::net::resolver::{self, SocketEvent, SocketId};
+use crate::net::stream::{TlsConfig, TlsError};
 use crate::wire::tracker_udp::Scrape;
 
 /// Tags the keys of connections.
@@ -69,6 +71,29 @@ pub enum Input<'a> {
         /// Its payload.
         bytes: &'a [u8],
     },
+    /// Something happened on a socket that [`Output::Dns`] opened.
+    Dns {
+        /// Which.
+        socket: SocketId,
+        /// What.
+        event: SocketEvent<'a>,
+    },
+    /// The answer to [`resolver::Action::ReadConfig`]; a file that is not there is as good as an empty one.
+    DnsConfig {
+        /// The text of `resolv.conf`.
+        resolv_conf: &'a str,
+        /// The text of the hosts file.
+        hosts: &'a str,
+    },
+    /// The answer to [`Output::ReadAuthorities`].
+    Authorities {
+        /// For which connection.
+        conn: ConnId,
+        /// Whom to trust.
+        trust: Result<TlsConfig, TlsError>,
+        /// The wall clock, in seconds since 1970: certificates are judged by it.
+        now_unix: u64,
+    },
     /// The disk has finished, or failed, something it was asked for.
     DiskDone(DiskDone),
 }
@@ -119,6 +144,14 @@ pub enum Output {
         to: SocketAddr,
         /// Its payload.
         bytes: Vec<u8>,
+    },
+    /// Do something for looking up names.
+    Dns(resolver::Action),
+    /// A connection that stands is to speak TLS: say which authorities are trusted. Asked at each such connection, so
+    /// that a run without them reads and keeps none. Answered by [`Input::Authorities`].
+    ReadAuthorities {
+        /// Which.
+        conn: ConnId,
     },
     /// Do something on the disk; every operation is answered by a [`DiskDone`] unless it says otherwise.
     Disk(DiskOp),

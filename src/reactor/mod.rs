@@ -9,7 +9,7 @@
 //!  3 mark      readiness is kept until a call would have blocked
 //!  4 accept    up to 32 a listener
 //!  5 read      every readable socket once, all through one buffer
-//!  6 udp       up to 64 datagrams a socket
+//!  6 udp       up to 64 datagrams a socket; what name servers say
 //!  7 jobs      hashing and checking, about 4 ms
 //!  8 timers    Input::Timeout, the journals and one sync, if due
 //!  9 write     every connection that has something to send and room for it, one writev each
@@ -19,11 +19,14 @@
 //! After each input the session's outputs are carried out before it hears the next (`host`). Nothing but the
 //! file system is ever waited for, and how long the longest turn took is measured: [`Reactor::longest_turn`].
 
+mod authorities;
 mod bulk;
+mod calm;
 mod clock;
 mod host;
 mod jobs;
 mod listen;
+mod names;
 mod send;
 mod signals;
 mod sockets;
@@ -31,22 +34,27 @@ mod sockets;
 mod tests;
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Events;
 
+use self::calm::Calm;
 use self::host::Host;
 use self::jobs::JobPace;
 use self::listen::Accepted;
 use self::signals::Watch;
 use self::sockets::{SocketKey, Sockets, Source};
+use crate::base::limits;
+use crate::base::memory::Memory;
 use crate::base::time::{Instant, earliest};
 use crate::disk::{Budget, FileStore, Place, Store as _, Totals};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
 use crate::engine::stats::Snapshot;
+use crate::net::resolver::SocketEvent;
 use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
@@ -68,28 +76,44 @@ pub struct Reactor {
     queue: Vec<SocketKey>,
     heard: Vec<(HostId, Event)>,
     jobs: JobPace,
+    memory: Memory,
+    calm: Calm,
+    /// Bytes received and sent in this turn.
+    moved: usize,
     longest: Duration,
     turns: u64,
 }
 
 impl Reactor {
-    /// A reactor without sessions. Its clock starts at zero now.
+    /// A reactor without sessions whose memory has no limit. Its clock starts at zero now.
     ///
     /// # Errors
     ///
     /// What the system says if it has no descriptor for the poll.
     pub fn new() -> io::Result<Self> {
+        Self::within(Memory::default())
+    }
+
+    /// As [`Reactor::new`], with buffers of these sizes. How many peers there may be, the sessions' settings say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::new`].
+    pub fn within(memory: Memory) -> io::Result<Self> {
         Ok(Self {
             clock: Clock::new(),
-            net: Sockets::new()?,
+            net: Sockets::new(memory.socket)?,
             events: Events::with_capacity(EVENTS),
             hosts: Vec::new(),
             signals: None,
-            receive: vec![0; RECEIVE_BUFFER],
-            send: vec![0; send::BUFFER],
+            receive: vec![0; memory.receive],
+            send: vec![0; memory.send + limits::BLOCK as usize],
             queue: Vec::new(),
             heard: Vec::new(),
             jobs: JobPace::new(),
+            memory,
+            calm: Calm::default(),
+            moved: 0,
             longest: Duration::ZERO,
             turns: 0,
         })
@@ -103,8 +127,9 @@ impl Reactor {
     pub fn host(&mut self, session: Session, listening: Vec<Listening>) -> io::Result<HostId> {
         let id = HostId(self.hosts.len());
         let port = listening.first().map_or(0, |one| one.address().port());
-        self.hosts
-            .push(Host::new(id, session, FileStore::default(), port));
+        let mut store = FileStore::default();
+        store.set_read_back(self.memory.read_back);
+        self.hosts.push(Host::new(id, session, store, port));
         for one in listening {
             self.net.listen(id, one.into_socket())?;
         }
@@ -120,6 +145,12 @@ impl Reactor {
     pub fn watch_signals(&mut self) -> io::Result<()> {
         self.signals = Some(Watch::new(self.net.registry())?);
         Ok(())
+    }
+
+    /// Makes a session's TLS connections trust the authorities of this PEM file (`--ca-file`) and no others. Else they
+    /// are those of `SSL_CERT_FILE`, of the system, or built in; they are read when a connection first needs them.
+    pub fn trust(&mut self, host: HostId, ca_file: impl Into<PathBuf>) {
+        self.hosts[host.0].authorities.set_file(ca_file.into());
     }
 
     /// Takes up a torrent: its store learns where its files are before the session asks for them.
@@ -234,18 +265,30 @@ impl Reactor {
     ///
     /// What the system says if it can't wait: there is no going on.
     pub fn turn(&mut self, most: Option<Duration>) -> io::Result<()> {
-        let wait = self.wait_at_most(self.clock.now(), most);
+        let mut now = self.clock.now();
+        let mut wait = self.wait_at_most(now, most);
+        // What is at hand is done at once, and so is what is due; only sockets are left alone for a while.
+        let rest = self.calm.rest(now);
+        let rest = wait.map_or(rest, |wait| wait.min(rest));
+        if !rest.is_zero() {
+            self.net.rest(rest)?;
+            now = self.clock.now();
+            wait = self.wait_at_most(now, most);
+        }
         self.net.wait(&mut self.events, wait)?;
         let now = self.clock.now();
+        self.moved = 0;
         self.mark(now);
         self.connect(now);
         self.accept(now);
         self.read(now);
         self.receive_datagrams(now);
+        self.receive_names(now);
         self.work(now);
         self.time_out(now);
         self.write(now);
         self.net.reap();
+        self.calm.handle_turn(now, self.moved);
         self.turns += 1;
         self.longest = self.longest.max(self.clock.now() - now);
         Ok(())
@@ -386,18 +429,19 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
+        let wanted = host.session.accept(now, from);
+        // First whatever made room for it is closed: its place in the table may be the new one's.
+        host.settle(&mut self.net, now, &[], &mut self.heard);
         // Whom the session does not want is closed by dropping the socket.
-        if let Some(conn) = host.session.accept(now, from) {
+        if let Some(conn) = wanted {
             match self.net.adopt(now, host.id, conn, tcp) {
                 Ok(socket) => host.bind(conn, socket),
                 Err(error) => {
                     log::debug!("a connection from {from} can't be watched: {error}");
-                    host.settle(&mut self.net, now, &[], &mut self.heard);
-                    host.session.handle(now, Input::Failed { conn });
+                    host.handle(&mut self.net, now, Input::Failed { conn }, &mut self.heard);
                 }
             }
         }
-        host.settle(&mut self.net, now, &[], &mut self.heard);
         true
     }
 
@@ -438,6 +482,7 @@ impl Reactor {
             }
             Ok(bytes) => {
                 net.handle_read(now, key, Some(bytes), room);
+                self.moved += bytes;
                 let bytes = &self.receive[..bytes];
                 let input = Input::Received { conn, bytes };
                 host.handle(net, now, input, &mut self.heard);
@@ -497,6 +542,30 @@ impl Reactor {
         }
     }
 
+    /// Hands in what happened on resolvers' sockets.
+    fn receive_names(&mut self, now: Instant) {
+        for key in self.net.take_names() {
+            let mut turns = 0;
+            while let Some(name) = self.net.name_mut(key) {
+                turns += 1;
+                if turns > DATAGRAMS {
+                    self.net.queue_name(key);
+                    break;
+                }
+                let (host, socket) = (&mut self.hosts[name.host.0], name.socket);
+                let Some(event) = name.poll(&mut self.receive) else {
+                    break;
+                };
+                let is_over = event == SocketEvent::Failed;
+                let input = Input::Dns { socket, event };
+                host.handle(&mut self.net, now, input, &mut self.heard);
+                if is_over {
+                    break;
+                }
+            }
+        }
+    }
+
     fn work(&mut self, now: Instant) {
         let mut began = now;
         let mut spent = Duration::ZERO;
@@ -534,7 +603,7 @@ impl Reactor {
             };
             let host = &mut self.hosts[stream.host.0];
             let net = &mut self.net;
-            send::send(host, net, now, key, &mut self.send, &mut self.heard);
+            self.moved += send::send(host, net, now, key, &mut self.send, &mut self.heard);
         }
         self.queue = queue;
     }
@@ -553,8 +622,6 @@ pub enum AddError {
 const FLUSH: Duration = Duration::from_millis(700);
 /// Events taken at once; more wait for the next turn.
 const EVENTS: usize = 256;
-/// The receive buffer: larger reads are hardly cheaper and spill out of the cache.
-const RECEIVE_BUFFER: usize = 256 * 1024;
 /// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.
 const READ_TURN: usize = 4 << 20;
 /// Connections accepted in a turn, a listener.

@@ -9,13 +9,14 @@ use super::host::Host;
 use super::sockets::{SocketKey, Sockets, Stream};
 use crate::base::ids::Block;
 use crate::base::limits;
+use crate::base::memory;
 use crate::base::time::Instant;
 use crate::disk::{FileStore, Store as _};
 use crate::engine::io::{DiskDone, Event, Input, Segment, Segments, TorrentId};
 
 use super::host::HostId;
 
-/// Sends on one connection, once, what its session has and its socket takes.
+/// Sends on one connection, once, what its session has and its socket takes; gives how many bytes.
 pub(super) fn send(
     host: &mut Host,
     net: &mut Sockets,
@@ -23,16 +24,19 @@ pub(super) fn send(
     key: SocketKey,
     buffer: &mut [u8],
     heard: &mut Vec<(HostId, Event)>,
-) {
+) -> usize {
     let Some(stream) = net.stream_mut(key) else {
-        return;
+        return 0;
     };
     let conn = stream.conn;
+    // The segment that passes the room still counts: the buffer has a block more.
+    let most = buffer.len() - limits::BLOCK as usize;
+    stream.room = stream.room.min(most);
     let mut segments = Segments::new(stream.room);
     host.session.poll_transmit(now, conn, &mut segments);
     if segments.as_slice().is_empty() {
         net.handle_write(key, true, false);
-        return;
+        return 0;
     }
     let mut failed = None;
     let ready = read_blocks(&mut host.store, segments.as_slice(), buffer, &mut failed);
@@ -48,11 +52,13 @@ pub(super) fn send(
             host.settle(net, now, &[], heard);
             let more = net.stream(key).is_some() && has_more(host, now, conn);
             net.handle_write(key, all, more);
+            bytes
         }
         Err(error) => {
             log::debug!("connection {conn:?} broke: {error}");
             host.close(net, conn);
             host.handle(net, now, Input::Failed { conn }, heard);
+            0
         }
     }
 }
@@ -188,10 +194,8 @@ fn write(stream: &mut Stream, segments: &[Segment<'_>], buffer: &[u8]) -> io::Re
 
 /// What a new connection is offered at once.
 pub(super) const ROOM_START: usize = 64 * 1024;
-/// The most that one turn sends on one connection.
-const ROOM_MAX: usize = 256 * 1024;
-/// The blocks of one turn and connection: the segment that passes [`ROOM_MAX`] still counts.
-pub(super) const BUFFER: usize = ROOM_MAX + limits::BLOCK as usize;
+/// The most that one turn sends on one connection, if the buffer has room for it.
+const ROOM_MAX: usize = memory::BUFFER;
 /// As many as a session gives in one call.
 const SLICES_MAX: usize = 64;
 

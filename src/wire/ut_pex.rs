@@ -34,7 +34,7 @@ impl Pex {
         let mut found = Self::default();
         let read = |value: Option<Value<'_>>, v6: bool, into: &mut Vec<SocketAddr>| {
             let list = value.and_then(Value::as_bytes).unwrap_or_default();
-            let whole = list.len() % if v6 { 18 } else { 6 } == 0;
+            let whole = list.len().is_multiple_of(if v6 { 18 } else { 6 });
             if whole {
                 read_compact(list, v6, limits::PEX_ADDED_MAX, into);
             }

@@ -5,6 +5,7 @@ mod blocks;
 mod disk;
 mod floods;
 mod greetings;
+mod names;
 mod openings;
 mod pauses;
 mod rates;

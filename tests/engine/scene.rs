@@ -270,7 +270,10 @@ impl Scene {
                     assert!(self.closed.insert(conn), "closed once");
                 }
                 Output::Transmit { conn } => self.transmits.push(conn),
-                Output::Datagram { .. } | Output::Multicast { .. } => panic!("no tracker here"),
+                Output::Datagram { .. }
+                | Output::Multicast { .. }
+                | Output::Dns(_)
+                | Output::ReadAuthorities { .. } => panic!("no tracker here"),
                 Output::Disk(op) => self.carry_out(op, &mut answers),
                 Output::Event(event) => self.events.push(event),
             }
@@ -372,7 +375,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
     words
 }
 
-fn meta(pieces: u32) -> Arc<Metainfo> {
+pub(crate) fn meta(pieces: u32) -> Arc<Metainfo> {
     let length = u64::from(pieces) * 32_768;
     let mut info = format!("d6:lengthi{length}e4:name1:f12:piece lengthi32768e").into_bytes();
     info.extend(format!("6:pieces{}:", pieces * 20).bytes());

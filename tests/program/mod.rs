@@ -48,8 +48,13 @@ impl Scene {
     /// Starts the program here. It is killed when the value is dropped.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
-        command.args(arguments).current_dir(&self.dir);
-        command.stdin(Stdio::null());
+        command.args(arguments);
+        self.start_command(command)
+    }
+
+    /// Starts a command here that runs the program in the end.
+    pub(crate) fn start_command(&self, mut command: Command) -> Running {
+        command.current_dir(&self.dir).stdin(Stdio::null());
         // Nobody's own settings and state are used.
         command.env("XDG_STATE_HOME", self.path("state"));
         command.env_remove("XDG_CONFIG_HOME");
@@ -103,6 +108,11 @@ impl Running {
                 return (seeder, format!("127.0.0.1:{port}"));
             }
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {

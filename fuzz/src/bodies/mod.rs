@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken.
 
 mod disk;
+mod journal;
 mod machines;
 mod parsers;
 mod script;
@@ -9,6 +10,7 @@ mod source;
 mod watch;
 mod world;
 
+pub use journal::journal;
 pub use machines::{dns, http_call, http_serve, message};
 pub use parsers::{
     bencode, extension, handshake, magnet, message_round_trip, metainfo, names, tracker_http,
@@ -34,6 +36,7 @@ pub const ALL: &[Target] = &[
     ("dns", dns),
     ("http_call", http_call),
     ("http_serve", http_serve),
+    ("journal", journal),
     ("peer_script", peer_script),
     ("session_script", session_script),
 ];

@@ -272,7 +272,9 @@ impl World {
                     self.datagrams.push_front((to, bytes));
                     self.datagrams.truncate(4);
                 }
-                Output::Multicast { .. } => panic!("nobody asked for the neighbourhood"),
+                Output::Multicast { bytes, .. } => assert!(bytes.len() <= 1500),
+                // No name server answers here, and nothing speaks TLS.
+                Output::Dns(_) | Output::ReadAuthorities { .. } => {}
                 Output::Disk(op) => self.disk.handle(op, received),
                 Output::Event(event) => self.heed(event),
             }
@@ -303,7 +305,9 @@ impl World {
             | Event::PieceFailed { .. }
             | Event::Banned { .. }
             | Event::DiskTrouble { .. }
-            | Event::DiskRecovered { .. } => {}
+            | Event::DiskRecovered { .. }
+            | Event::Metadata { .. }
+            | Event::Scraped { .. } => {}
         }
     }
 }

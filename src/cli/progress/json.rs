@@ -60,13 +60,16 @@ impl Json {
                 address, client, ..
             } => peer(address.to_string(), client, "connected", ""),
             Event::PeerGone { address, why, .. } => peer(address.to_string(), "", "gone", why),
+            Event::Metadata { info, .. } => {
+                let of = info.len().div_ceil(METADATA_PIECE);
+                line(&Line::Metadata { have: of, of });
+            }
             Event::Banned { address, piece, .. } => {
                 let message = format!("bad data in piece {piece}");
                 peer(address.to_string(), "", "banned", &message);
             }
             // These are in the progress, or become warnings and errors.
-            Event::Metadata { .. }
-            | Event::Checked { .. }
+            Event::Checked { .. }
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
@@ -97,6 +100,11 @@ pub(in crate::cli) enum Line<'a> {
         name: &'a str,
         length: u64,
         port: u16,
+    },
+    /// Pieces of 16 KiB of what peers say a magnet link stands for.
+    Metadata {
+        have: usize,
+        of: usize,
     },
     Progress {
         pieces: u32,
@@ -148,6 +156,9 @@ pub(in crate::cli) fn line(line: &Line<'_>) {
     }
 }
 
+/// Bytes of a piece of metadata (BEP 9).
+const METADATA_PIECE: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +175,10 @@ mod tests {
                 port: 2
             }),
             r#"{"event":"started","info_hash":"ab","name":"n","length":1,"port":2}"#
+        );
+        assert_eq!(
+            text(&Line::Metadata { have: 3, of: 12 }),
+            r#"{"event":"metadata","have":3,"of":12}"#
         );
         assert_eq!(
             text(&Line::Progress {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
 use crate::base::time::{Instant, earliest};
+use crate::base::{limits, memory};
 use crate::disk::content::{BLOCKS_MAX, Content};
 use crate::disk::error;
 use crate::disk::files::{Files, Place, Room};
@@ -106,6 +107,8 @@ pub struct Disk<F, S = OsState> {
     proofs: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
     scratch: Vec<u8>,
+    /// As large as that.
+    read_back: usize,
 }
 
 struct Torrent {
@@ -151,7 +154,13 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             checks: VecDeque::new(),
             proofs: VecDeque::new(),
             scratch: Vec::new(),
+            read_back: memory::BUFFER,
         }
+    }
+
+    /// Reads back at most so many bytes at once: a block at least.
+    pub fn set_read_back(&mut self, bytes: usize) {
+        self.read_back = bytes.max(limits::BLOCK as usize);
     }
 
     /// The files below.
@@ -547,7 +556,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             if *budget == 0 {
                 return true;
             }
-            let scratch = scratch(&mut self.scratch);
+            let scratch = scratch(&mut self.scratch, self.read_back);
             let (begin, len) = running.behind();
             let len = len.min(scratch.len() as u32);
             let block = Block { piece, begin, len };
@@ -646,17 +655,14 @@ fn answer(
 }
 
 /// The buffer for reading back, made at its first use.
-fn scratch(buffer: &mut Vec<u8>) -> &mut [u8] {
-    buffer.resize(READ, 0);
+fn scratch(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    buffer.resize(bytes, 0);
     buffer
 }
 
-/// Bytes of one read of a job: large enough to make the call cheap, small enough to stay in the cache.
-const READ: usize = 256 << 10;
-
 /// Bytes read back at once when a gap closes, so that the blocks that follow in order are hashed from
 /// memory again; more is left to the jobs.
-const LATE_AT_ONCE: usize = READ;
+const LATE_AT_ONCE: usize = memory::BUFFER;
 
 #[cfg(test)]
 mod tests;

@@ -93,7 +93,12 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             torrent,
             meta: &known.meta,
         };
-        if !job.slice(&mut content, scratch(&mut self.scratch), budget, done) {
+        if !job.slice(
+            &mut content,
+            scratch(&mut self.scratch, self.read_back),
+            budget,
+            done,
+        ) {
             self.digests.push_front(job);
         }
     }
@@ -111,7 +116,11 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             torrent,
             meta: &known.meta,
         };
-        match job.slice(&mut content, scratch(&mut self.scratch), budget) {
+        match job.slice(
+            &mut content,
+            scratch(&mut self.scratch, self.read_back),
+            budget,
+        ) {
             None => self.proofs.push_front(job),
             // It was lost and is being written anew.
             Some(_) if known.running.contains_key(&piece) => {}
@@ -145,7 +154,12 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             meta: &known.meta,
         };
         let said = done.len();
-        let over = job.slice(&mut content, scratch(&mut self.scratch), budget, done);
+        let over = job.slice(
+            &mut content,
+            scratch(&mut self.scratch, self.read_back),
+            budget,
+            done,
+        );
         if let Some(resume) = &mut known.resume {
             if let Some(piece) = job.take_bad_sample() {
                 let world = &mut World {

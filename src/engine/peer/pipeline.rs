@@ -22,6 +22,8 @@ pub struct Pipeline {
     once_asked: VecDeque<Block>,
     depth: usize,
     depth_max: usize,
+    /// What `reqq` can't lift.
+    most: usize,
     ramping: bool,
     snubbed: bool,
     rate: Meter,
@@ -61,6 +63,7 @@ impl Pipeline {
             once_asked: VecDeque::new(),
             depth: limits::PIPELINE_START,
             depth_max: limits::PIPELINE_DEFAULT_MAX,
+            most: limits::REQQ,
             ramping: true,
             snubbed: false,
             rate: Meter::new(now, RATE_WINDOW),
@@ -71,9 +74,15 @@ impl Pipeline {
         }
     }
 
+    /// Never more than `most` requests in flight, whatever the peer says.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most.max(1);
+        self.set_reqq(self.depth_max);
+    }
+
     /// The peer says how many requests it queues (BEP 10 `reqq`).
     pub fn set_reqq(&mut self, reqq: usize) {
-        self.depth_max = reqq.clamp(1, limits::REQQ);
+        self.depth_max = reqq.clamp(1, self.most);
         self.depth = self.depth.min(self.depth_max);
     }
 

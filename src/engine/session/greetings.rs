@@ -14,6 +14,7 @@ use crate::engine::peer::outbox::Outbox;
 use crate::engine::peer::{Direction, Peer};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
+use crate::engine::tracker::HttpFailure;
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
 use crate::wire::tracker_http::url::is_local;
@@ -55,7 +56,7 @@ impl Session {
                 .any(|(_, seat)| seat.torrent.is_ready());
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        let crowd = self.from_host(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
+        let crowd = self.inbound_of(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
         let shut = self.stopping || self.holding;
         if shut || !wanted || full || banned || crowd || !self.room_to_greet(now) {
             return None;
@@ -83,7 +84,10 @@ impl Session {
             return;
         };
         match &conn.kind {
-            Kind::Tracker { .. } => self.out.push_back(Output::Transmit { conn: id }),
+            Kind::Tracker(call) if call.needs_trust() => {
+                self.out.push_back(Output::ReadAuthorities { conn: id });
+            }
+            Kind::Tracker(_) => self.out.push_back(Output::Transmit { conn: id }),
             Kind::Dialling { torrent } => {
                 let torrent = *torrent;
                 let Some(seat) = self.torrents.get_mut(torrent) else {
@@ -120,8 +124,9 @@ impl Session {
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
             }
-            Kind::Tracker { torrent, call, .. } => {
-                self.tracker_unreachable(now, torrent, call, why);
+            Kind::Tracker(call) => {
+                let failure = HttpFailure::Connect(why);
+                self.tell_announcer(now, call.torrent, call.id, Err(failure));
             }
             Kind::Greeting(_) | Kind::Peer { .. } | Kind::Served(_) => {}
         }
@@ -232,7 +237,9 @@ impl Session {
                 };
                 self.out.push_back(Output::Event(event));
             }
-            Kind::Tracker { torrent, call, .. } => self.tracker_broke(now, torrent, call),
+            Kind::Tracker(call) => {
+                self.tell_announcer(now, call.torrent, call.id, Err(HttpFailure::Broken));
+            }
             Kind::Served(_) => {}
         }
     }
@@ -250,7 +257,7 @@ impl Session {
         let is_half_open = |conn: &Conn| match &conn.kind {
             Kind::Dialling { .. } => direction == Direction::Out,
             Kind::Greeting(greeting) => greeting.direction == direction,
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         };
         self.conns
             .iter()
@@ -268,7 +275,7 @@ impl Session {
         let torrent = match conn.kind {
             Kind::Dialling { torrent } => Some(torrent),
             Kind::Greeting(greeting) => greeting.torrent,
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => None,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => None,
         };
         if let Some(seat) = torrent.and_then(|torrent| self.torrents.get_mut(torrent)) {
             seat.torrent.swarm.put_back(conn.address);
@@ -296,7 +303,7 @@ impl Session {
     }
 
     /// Inbound connections from this host.
-    fn from_host(&self, ip: IpAddr) -> usize {
+    fn inbound_of(&self, ip: IpAddr) -> usize {
         let host = ban_key(ip);
         let theirs = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Greeting(greeting) => greeting.direction == Direction::In,
@@ -407,6 +414,7 @@ impl Session {
         let mut peer = Box::new(Peer::new(now, conn.address, greeting.direction, pieces));
         peer.id = Some(peer_id);
         peer.reserved = reserved;
+        peer.pipeline.set_most(self.settings.requests);
         std::mem::swap(&mut peer.outbox, &mut greeting.outbox);
         // The shell was told of the handshake; whether it has gone yet, only the next flush can tell.
         peer.announced = !peer.outbox.is_empty();

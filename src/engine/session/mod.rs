@@ -9,9 +9,11 @@
 //! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+//! | `names.rs` | the addresses of trackers' names |
 
 mod finders;
 mod greetings;
+mod names;
 mod peers;
 mod rates;
 mod sweep;
@@ -35,12 +37,13 @@ use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::{Context, Order, Torrent};
-use super::tracker::Announcer;
 use super::tracker::serve::TinyTracker;
+use super::tracker::{Announcer, Identity};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::base::time::{Instant, earliest};
+use crate::net::resolver::{Resolver, ResolverConfig};
 
 /// The engine: pure, driven by `handle` and drained by `poll_output`.
 ///
@@ -73,6 +76,7 @@ pub struct Session {
     tracker: Option<TinyTracker>,
     dht: Option<Dht>,
     lsd: Option<Lsd>,
+    resolver: Resolver,
     key: u32,
     stopping: bool,
     /// Whether nobody is connected to.
@@ -91,6 +95,7 @@ impl Session {
         let mut rng = Rng::new(seed);
         let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
+            resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
             rates: Rates::new(now, &settings),
             settings,
@@ -127,13 +132,23 @@ impl Session {
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
             Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
+            Input::Dns { socket, event } => self.handle_dns(now, socket, event),
+            Input::DnsConfig { resolv_conf, hosts } => {
+                self.handle_dns_config(now, resolv_conf, hosts);
+            }
+            Input::Authorities {
+                conn,
+                trust,
+                now_unix,
+            } => self.handle_trust(now, conn, trust, now_unix),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
         self.finish_stop();
     }
 
-    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
+    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards, and before the
+    /// new name is put where another may still stand: one may be closed to make room.
     pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         self.handle_accepted(now, from)
     }
@@ -220,7 +235,7 @@ impl Session {
                 let nothing = TorrentId::from_bits(0);
                 greeting.outbox.poll_transmit(nothing, 0, out);
             }
-            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -252,8 +267,8 @@ impl Session {
                 greeting.outbox.transmitted(now, bytes);
                 false
             }
-            Kind::Tracker { http, .. } => {
-                http.transmitted(bytes);
+            Kind::Tracker(call) => {
+                call.transmitted(bytes);
                 false
             }
             Kind::Served(http) => {
@@ -280,8 +295,9 @@ impl Session {
         let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
         let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
         let finders = earliest(dht, lsd);
-        let own = earliest(self.timers.next(), self.rates.poll_timeout());
-        seats.fold(earliest(own, finders), earliest)
+        let names = self.resolver.poll_timeout();
+        let rates = earliest(self.timers.next(), self.rates.poll_timeout());
+        seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
@@ -306,7 +322,7 @@ impl Session {
             let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
                 Kind::Dialling { torrent } => *torrent == id,
                 Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
             });
             snapshot.torrents.push(TorrentSnapshot {
                 torrent: id,
@@ -367,10 +383,13 @@ impl Session {
         let announcer = Announcer::new(
             &tiers,
             add.metainfo.private,
-            info_hash,
-            self.settings.peer_id,
-            self.settings.port,
-            self.key,
+            Identity {
+                info_hash,
+                peer_id: self.settings.peer_id,
+                port: self.settings.port,
+                key: self.key,
+                user_agent: self.settings.user_agent.clone(),
+            },
             &mut self.rng,
         );
         let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
@@ -387,9 +406,7 @@ impl Session {
         seat.torrent.id = id;
         if is_scrape {
             seat.announcer.scrape(now);
-            return Ok(id);
-        }
-        if is_described {
+        } else if is_described {
             self.out
                 .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         } else {
@@ -461,7 +478,7 @@ impl Session {
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
             Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
@@ -496,6 +513,7 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
+            self.forget_names();
             self.out.push_back(Output::Event(Event::Stopped));
         }
     }

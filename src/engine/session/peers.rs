@@ -19,7 +19,7 @@ impl Session {
                 self.handle_peer_bytes(now, id, bytes, 0);
             }
             Some(Kind::Greeting(_)) => self.handle_greeting_bytes(now, id, bytes),
-            Some(Kind::Tracker { .. }) => self.handle_tracker_bytes(now, id, bytes),
+            Some(Kind::Tracker(_)) => self.handle_tracker_bytes(now, id, bytes),
             Some(Kind::Served(_)) => self.handle_served_bytes(now, id, bytes),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -27,7 +27,7 @@ impl Session {
 
     pub(super) fn handle_ended(&mut self, now: Instant, id: ConnId) {
         match self.conns.get(id).map(|conn| &conn.kind) {
-            Some(Kind::Tracker { .. }) => self.handle_tracker_end(now, id),
+            Some(Kind::Tracker(_)) => self.handle_tracker_end(now, id),
             Some(_) => self.close(now, id, "ended"),
             None => {}
         }

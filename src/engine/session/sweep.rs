@@ -15,10 +15,12 @@ use crate::wire::message::Message;
 
 impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.drive_names(now);
         self.handle_rate_timeout(now);
         self.drive_announcers(now);
         if self.stopping {
             if self.timers.take_due(Timer::Goodbye, now) {
+                self.forget_names();
                 self.out.push_back(Output::Event(Event::Stopped));
             }
             return;
@@ -59,7 +61,7 @@ impl Session {
                     busy |= !peer.pipeline.is_empty() || !peer.outbox.is_empty();
                     past.extend(past_time(now, peer).map(|why| (id, why)));
                 }
-                Kind::Tracker { .. } => {}
+                Kind::Tracker(_) => {}
             }
         }
         past.into_iter()

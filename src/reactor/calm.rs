@@ -1,0 +1,120 @@
+//! Calm: many peers that each send little are heard together.
+//!
+//! Two hundred slow peers send a block here and a `have` there, and a loop that answers each at once wakes up
+//! each time to do next to nothing. So when the loop wakes often and moves little, it rests before it looks at
+//! the sockets again, and one turn then serves all that came meanwhile.
+//!
+//! ```text
+//!         a window with BUSY_TURNS turns that moved fewer than MOVED_MAX bytes
+//!  awake  ------------------------------------------------------------------->  calm
+//!         <-------------------------------------------------------------------
+//!             a turn that moved TURN_MAX bytes, or a window without a turn
+//! ```
+//!
+//! The price is at most [`REST`] of delay, paid by a swarm that is slow anyway. [`super::bulk`] is the other
+//! end: one peer that sends much.
+
+use std::time::Duration;
+
+use crate::base::time::Instant;
+
+/// How far apart turns are when it is calm: 40 a second.
+pub(super) const REST: Duration = Duration::from_millis(25);
+
+/// Whether it is calm, from what the turns did lately.
+#[derive(Debug, Default)]
+pub(super) struct Calm {
+    calm: bool,
+    window_began: Instant,
+    last: Instant,
+    turns: u32,
+    moved: usize,
+}
+
+impl Calm {
+    /// A turn at `now` moved `bytes`, in and out together.
+    pub(super) fn handle_turn(&mut self, now: Instant, bytes: usize) {
+        let quiet = now - self.last >= WINDOW;
+        self.last = now;
+        self.turns += 1;
+        self.moved += bytes;
+        if quiet || bytes >= TURN_MAX {
+            self.calm = false;
+        } else if now - self.window_began < WINDOW {
+            return;
+        } else {
+            let much = self.moved >= MOVED_MAX;
+            self.calm = !much && (self.calm || self.turns >= BUSY_TURNS);
+        }
+        self.window_began = now;
+        self.turns = 0;
+        self.moved = 0;
+    }
+
+    /// How long to leave the sockets alone.
+    pub(super) fn rest(&self, now: Instant) -> Duration {
+        if self.calm {
+            now.until(self.last + REST)
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// What is counted together.
+const WINDOW: Duration = Duration::from_millis(200);
+/// More than 40 turns a second, which is what calm allows.
+const BUSY_TURNS: u32 = 9;
+/// 4 MiB a second: with more to move, a rest would fill a small socket buffer.
+const MOVED_MAX: usize = 800 * 1024;
+/// A turn with so much to move began something that must not wait.
+const TURN_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    /// Turns every `every` ms that move `bytes` each, for a second from `from`.
+    fn turns(calm: &mut Calm, from: u64, every: usize, bytes: usize) {
+        for now in (from..from + 1000).step_by(every) {
+            calm.handle_turn(at(now), bytes);
+        }
+    }
+
+    #[test]
+    fn many_turns_that_move_little_are_spread_to_forty_a_second() {
+        let mut calm = Calm::default();
+        turns(&mut calm, 1000, 10, 16_384);
+        assert_eq!(calm.rest(at(1990)), REST);
+        assert_eq!(calm.rest(at(2000)), REST - Duration::from_millis(10));
+        assert_eq!(calm.rest(at(2100)), Duration::ZERO);
+        // At its own pace it stays calm.
+        turns(&mut calm, 2010, 25, 30_000);
+        assert_eq!(calm.rest(at(2985)), REST);
+    }
+
+    #[test]
+    fn few_turns_and_much_to_move_are_left_alone() {
+        let mut calm = Calm::default();
+        turns(&mut calm, 1000, 50, 16_384);
+        assert_eq!(calm.rest(at(1950)), Duration::ZERO);
+        turns(&mut calm, 3000, 1, 16_384);
+        assert_eq!(calm.rest(at(3999)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_turn_with_much_to_move_and_a_silence_end_it_at_once() {
+        let mut calm = Calm::default();
+        turns(&mut calm, 1000, 10, 0);
+        assert_eq!(calm.rest(at(1990)), REST);
+        calm.handle_turn(at(2000), TURN_MAX);
+        assert_eq!(calm.rest(at(2000)), Duration::ZERO);
+        turns(&mut calm, 2010, 10, 0);
+        calm.handle_turn(at(4000), 0);
+        assert_eq!(calm.rest(at(4000)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,122 @@
+//! What this machine can't go below: one thread that moves 1 GiB and does nothing else.
+//!
+//!     floor download DIR    receive from a socket, SHA-1, write to a new file
+//!     floor upload DIR      read blocks of 16 KiB from a file, send them
+//!     floor recheck DIR     read a file, SHA-1
+//!
+//! Prints the processor seconds of that thread.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a benchmark has another side, waits for it, and ends at the first failure"
+)]
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
+
+use sha1::{Digest as _, Sha1};
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().collect();
+    let [_, kind, dir] = &arguments[..] else {
+        panic!("usage: floor download|upload|recheck DIR");
+    };
+    let path = Path::new(dir).join("floor.bin");
+    let seconds = match kind.as_str() {
+        "download" => download(&path),
+        "upload" => upload(&path),
+        _ => recheck(&path),
+    };
+    fs::remove_file(&path).unwrap();
+    println!("{seconds:.3}");
+}
+
+fn download(path: &Path) -> f64 {
+    let (mut here, mut there) = pair();
+    let sender = thread::spawn(move || {
+        let bytes = noise();
+        (0..GIB / PIECE).for_each(|_| there.write_all(&bytes).unwrap());
+    });
+    let file = File::create(path).unwrap();
+    let mut piece = vec![0; PIECE];
+    let began = spent();
+    for at in 0..GIB / PIECE {
+        here.read_exact(&mut piece).unwrap();
+        black_box(Sha1::digest(&piece));
+        file.write_all_at(&piece, (at * PIECE) as u64).unwrap();
+    }
+    let seconds = spent() - began;
+    sender.join().unwrap();
+    seconds
+}
+
+fn upload(path: &Path) -> f64 {
+    let file = filled(path);
+    let (mut here, mut there) = pair();
+    let receiver = thread::spawn(move || {
+        let mut buffer = vec![0; PIECE];
+        while there.read(&mut buffer).unwrap() > 0 {}
+    });
+    let mut block = vec![0; BLOCK + 13];
+    let began = spent();
+    for at in 0..GIB / BLOCK {
+        file.read_exact_at(&mut block[13..], (at * BLOCK) as u64)
+            .unwrap();
+        here.write_all(&block).unwrap();
+    }
+    let seconds = spent() - began;
+    drop(here);
+    receiver.join().unwrap();
+    seconds
+}
+
+fn recheck(path: &Path) -> f64 {
+    let file = filled(path);
+    let mut piece = vec![0; PIECE];
+    let began = spent();
+    for at in 0..GIB / PIECE {
+        file.read_exact_at(&mut piece, (at * PIECE) as u64).unwrap();
+        black_box(Sha1::digest(&piece));
+    }
+    spent() - began
+}
+
+fn filled(path: &Path) -> File {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .unwrap();
+    let bytes = noise();
+    (0..GIB / PIECE).for_each(|_| file.write_all(&bytes).unwrap());
+    file
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (one, listener.accept().unwrap().0)
+}
+
+fn noise() -> Vec<u8> {
+    let mixed = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13) as u8;
+    (0..PIECE).map(mixed).collect()
+}
+
+/// Processor seconds of this thread so far.
+fn spent() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    nanos / 1e9
+}
+
+const GIB: usize = 1 << 30;
+const PIECE: usize = 256 << 10;
+const BLOCK: usize = 16 << 10;
