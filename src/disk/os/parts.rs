@@ -25,7 +25,10 @@ impl Parts {
         for entry in &meta.files {
             starts.push(at);
             let border = (at / length) as u32;
-            if at % length != 0 && borders.last() != Some(&border) && at < geometry.total() {
+            if !at.is_multiple_of(length)
+                && borders.last() != Some(&border)
+                && at < geometry.total()
+            {
                 borders.push(border);
             }
             at += entry.length;
