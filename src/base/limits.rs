@@ -108,6 +108,8 @@ pub const KEPT_FOR_CHOKER: Duration = Duration::from_secs(30);
 
 /// Regular upload slots; one more goes to the optimistic unchoke.
 pub const UPLOAD_SLOTS: usize = 4;
+/// Upload slots added to those at most, one a round, while the uplink is not full.
+pub const UPLOAD_SLOTS_MORE: usize = 28;
 /// A round of the choker.
 pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
 /// How long an optimistic unchoke lasts.

@@ -182,6 +182,9 @@ impl Options {
         config.max_upload_rate = taker.value("--max-upload-rate", values::size)?;
         config.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
         config.seed_time = taker.value("--seed-time", values::duration)?;
+        let choices = taker.values("--select", values::choices)?;
+        config.select = choices.into_iter().flatten().collect();
+        config.sequential = taker.flag("--sequential");
         let ends = config.seed_ratio.is_some() || config.seed_time.is_some();
         if ends && config.goal == Goal::Download {
             config.goal = Goal::DownloadAndSeed;
@@ -509,7 +512,7 @@ fn distance(one: &str, other: &str) -> usize {
 /// The commands that a configuration file has something to say to.
 const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
 /// Options that may be given more than once.
-const REPEATABLE: [&str; 2] = ["--tracker", "--web-seed"];
+const REPEATABLE: [&str; 3] = ["--select", "--tracker", "--web-seed"];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 
@@ -551,7 +554,7 @@ mod tests {
         wrong("--prot 1 a", ["--prot;", "--port"]);
         wrong("--max-peer=3 a", ["--max-peer;", "--max-peers"]);
         wrong("show --jsn a", ["--jsn;", "--json"]);
-        wrong("--sequential a", ["--sequential;", "nearest"]);
+        wrong("--sequentail a", ["--sequentail;", "--sequential"]);
         wrong("-x a", ["-x;", "nearest"]);
     }
 

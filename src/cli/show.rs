@@ -165,9 +165,9 @@ fn text(metainfo: &Metainfo) -> String {
         );
     }
     line("files", &written(metainfo).count().to_string());
-    for (path, length) in written(metainfo) {
+    for (number, (path, length)) in (1..).zip(written(metainfo)) {
         let path = escape(path.as_bytes(), PATH_MAX);
-        let _ = writeln!(text, "{:>13} {path}", units::bytes(length));
+        let _ = writeln!(text, "{number:>4} {:>13} {path}", units::bytes(length));
     }
     text
 }

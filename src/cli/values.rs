@@ -13,7 +13,7 @@ use log::LevelFilter;
 use super::options::ProgressKind;
 use crate::base::escape::escape_field;
 use crate::base::limits;
-use crate::client::Allocate;
+use crate::client::{Allocate, Choice};
 use crate::wire::metainfo::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, checked_url};
 
 /// Any bytes.
@@ -75,6 +75,18 @@ pub(super) fn ratio(value: &OsStr) -> Result<f64, String> {
     number
         .filter(|ratio: &f64| ratio.is_finite())
         .ok_or_else(|| "a number such as 1 or 1.5".into())
+}
+
+/// Numbers and ranges of files, or a pattern of their paths.
+pub(super) fn choices(value: &OsStr) -> Result<Vec<Choice>, String> {
+    let text = text(value).ok_or("numbers such as 1,3-5, or a pattern in UTF-8")?;
+    let range = |item: &str| {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (0 < first && first <= last).then_some(Choice::Numbers(first..=last))
+    };
+    let numbers: Option<Vec<Choice>> = text.split(',').map(range).collect();
+    Ok(numbers.unwrap_or_else(|| vec![Choice::Pattern(text.to_owned())]))
 }
 
 /// Some text in UTF-8.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
+use super::select::Choice;
 use super::torrent_client::TorrentClient;
 use crate::base::ids::PeerId;
 use crate::base::limits;
@@ -73,6 +74,10 @@ pub struct Config {
     pub half_open: usize,
     /// The shortest time between two looks at what has to be done without being asked for.
     pub sweep: Duration,
+    /// The files that are wanted; none named: all of them.
+    pub select: Vec<Choice>,
+    /// Whether pieces are fetched in their order.
+    pub sequential: bool,
     /// Bytes a second that all peers together may send us.
     pub max_download_rate: Option<u64>,
     /// Bytes a second that all peers together may be sent.
@@ -110,6 +115,8 @@ impl Default for Config {
             connect_timeout: limits::GREETING_TIMEOUT,
             half_open: limits::HALF_OPEN,
             sweep: limits::SWEEP,
+            select: Vec::new(),
+            sequential: false,
             max_download_rate: None,
             max_upload_rate: None,
             seed_ratio: None,

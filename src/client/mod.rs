@@ -32,6 +32,7 @@ mod error;
 #[cfg_attr(not(feature = "fetch"), path = "no_fetch.rs")]
 mod fetch;
 mod load;
+mod select;
 mod torrent_client;
 
 pub(crate) use self::config::DEFAULT_PORTS;
@@ -39,6 +40,7 @@ pub use self::config::{Builder, Config, Goal, PEER_ID_PREFIX_MAX, Source, peer_i
 pub use self::error::Error;
 pub(crate) use self::error::{can_recover, disk_kind};
 pub use self::load::{Target, load, load_target};
+pub use self::select::Choice;
 pub(crate) use self::torrent_client::os_seed;
 pub use self::torrent_client::{Outcome, TorrentClient};
 pub use crate::disk::files::Allocate;

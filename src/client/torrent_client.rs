@@ -11,12 +11,14 @@ use std::time::Duration;
 use super::config::{Builder, Config, Goal, Source};
 use super::error::{Error, can_recover};
 use super::load::load_target;
+use super::select::choose;
 use crate::base::limits;
 use crate::base::memory::Memory;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
+use crate::disk::Place;
 use crate::engine::Session;
-use crate::engine::command::{AddTorrent, Aim, Command, Settings};
+use crate::engine::command::{AddTorrent, Aim, Command, Selection, Settings};
 use crate::engine::io::{DiskErrorKind, Event, TorrentId};
 use crate::engine::stats::{Phase, TorrentSnapshot};
 use crate::net::resolver::Families;
@@ -328,15 +330,22 @@ impl TorrentClient {
             },
             peers: self.config.peers.clone(),
         };
-        let added = if self.metainfo.is_stand_in() {
+        let is_stand_in = self.metainfo.is_stand_in();
+        let mut selection = Selection::default();
+        let added = if is_stand_in {
             self.reactor.add_undescribed(self.host, torrent)
         } else {
-            self.reactor.add(self.host, torrent, self.config.place())
+            let place;
+            (place, selection) = self.choose()?;
+            self.reactor.add(self.host, torrent, place)
         };
         let id = added.map_err(|error| match error {
             AddError::Disk(error) => Error::Disk(error),
             AddError::Command(_) => Error::Stopped,
         })?;
+        if !is_stand_in {
+            self.select(id, selection);
+        }
         self.torrent = Some(id);
         self.moved.0 = self.reactor.now();
         Ok(id)
@@ -350,15 +359,40 @@ impl TorrentClient {
         metainfo.trackers = self.metainfo.trackers.clone();
         self.metainfo = Arc::new(metainfo);
         let metainfo = Arc::clone(&self.metainfo);
-        let place = self.config.place();
+        let (place, selection) = self
+            .choose()
+            .map_err(|error| Outcome::BadMetadata(error.to_string()))?;
         self.reactor
             .describe(self.host, torrent, metainfo, place)
             .map_err(|error| match error {
                 AddError::Disk(error) => Outcome::Disk(error),
                 AddError::Command(_) => Outcome::Interrupted,
             })?;
+        self.select(torrent, selection);
         self.moved.0 = self.reactor.now();
         Ok(())
+    }
+
+    /// Where the torrent's files go and which of them are wanted, now that it is known what they are.
+    fn choose(&self) -> Result<(Place, Selection), Error> {
+        let (mut place, sequential) = (self.config.place(), self.config.sequential);
+        let mut pieces = None;
+        if !self.config.select.is_empty() {
+            let chosen = choose(&self.config.select, &self.metainfo);
+            let chosen = chosen.ok_or_else(|| Error::Torrent {
+                kind: "torrent.select",
+                message: "no file with anything in it is selected".into(),
+            })?;
+            place.unwanted = chosen.unwanted;
+            pieces = Some(chosen.pieces);
+        }
+        Ok((place, Selection { pieces, sequential }))
+    }
+
+    fn select(&mut self, torrent: TorrentId, selection: Selection) {
+        let command = Command::Select { torrent, selection };
+        // A session that refuses is stopping, and then nothing is wanted any more.
+        let _ = self.reactor.command(self.host, command);
     }
 
     fn hold(&mut self, holding: bool) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! What the disk layer asks of files: the seam between its logic and the operating system.
 
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -118,6 +119,9 @@ pub struct Place {
     pub state_dir: Option<PathBuf>,
     /// Whether everything is hashed, whatever the journal says.
     pub recheck: bool,
+    /// Files that are not wanted, by their numbers in the torrent's list. Those that are not there are not made:
+    /// what pieces at their borders bring of them is kept in one hidden file, `.NAME.parts`, until they are wanted.
+    pub unwanted: BTreeSet<u32>,
 }
 
 impl Place {
@@ -130,6 +134,7 @@ impl Place {
             read_only: false,
             state_dir: None,
             recheck: false,
+            unwanted: BTreeSet::new(),
         }
     }
 }

@@ -172,7 +172,7 @@ fn who_wants_nothing_any_more_is_choked() {
 }
 
 #[test]
-fn a_slot_that_gets_free_is_given_in_the_next_round() {
+fn a_slot_that_gets_free_is_given_at_once_to_who_waited_longest() {
     let mut scene = Scene::seeding(4);
     let first = taker(&mut scene, 1);
     for host in 2..=4 {
@@ -184,8 +184,8 @@ fn a_slot_that_gets_free_is_given_in_the_next_round() {
         peer
     });
     scene.handle(Input::Ended { conn: first });
+    let unchoked = waiting.map(|peer| scene.sent(peer) == ["unchoke"]);
+    assert_eq!(unchoked, [true, false]);
     scene.run_to(11.5);
-    for peer in waiting {
-        assert_eq!(scene.sent(peer), ["unchoke"]);
-    }
+    assert_eq!(scene.sent(waiting[1]), ["unchoke"]);
 }

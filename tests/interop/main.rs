@@ -13,6 +13,7 @@
 mod common;
 
 mod clients;
+mod create;
 mod matrix;
 mod ordeals;
 mod scripted;
@@ -32,6 +33,7 @@ fn main() {
     trials.extend(matrix::downloads());
     trials.extend(matrix::uploads());
     trials.extend(ordeals::all());
+    trials.extend(create::all());
     let trials = trials
         .into_iter()
         .map(|trial| trial.with_ignored_flag(!on))

@@ -12,6 +12,8 @@ _minitorrent() {
             compopt -o filenames; words=$(compgen -f -- "$current") ;;
         --stop-timeout)
             return ;;
+        --select)
+            return ;;
         --max-download-rate)
             return ;;
         --max-upload-rate)
@@ -67,7 +69,7 @@ _minitorrent() {
                 create) options='-o --output-directory --force --json --log-level --log-file -v --verbose -q --quiet --tracker --web-seed --piece-length --private --name --comment --source --creation-date -h --help -V --version' ;;
                 scrape) options='--ipv4 --ipv6 --tcp-only --max-torrent-size --config --user-agent --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 demo) options='--progress --json --log-level --log-file -v --verbose -q --quiet --use-progress-bar --size -h --help -V --version' ;;
-                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --max-download-rate --max-upload-rate --seed-ratio --seed-time --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --select --sequential --max-download-rate --max-upload-rate --seed-ratio --seed-time --port --ipv4 --ipv6 --tcp-only --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
             esac
             if [[ $current == -* ]]; then
                 words=$(compgen -W "$options" -- "$current")

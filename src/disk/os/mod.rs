@@ -1,5 +1,6 @@
 //! Files of the operating system: few descriptors, no symlink ever followed, nothing written outside.
 
+mod parts;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use crate::disk::error::{refused, system, unknown};
 use crate::disk::files::{Allocate, FileId, Files, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
-use tree::{Descent, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
+use tree::{Descent, PARTS, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
 
 /// Files below an output directory a torrent, of which only the last used are open.
 ///
@@ -109,8 +110,15 @@ impl OsFiles {
         if write && tree.place.read_only {
             return Err(system("write", &place, Errno::ROFS));
         }
-        let entry = &meta.files[file.file as usize];
-        let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        let hidden;
+        let (path, length) = match meta.files.get(file.file as usize) {
+            Some(entry) => (entry.path.as_str(), entry.length),
+            None => {
+                hidden = parts::name(&meta);
+                (hidden.as_str(), 0)
+            }
+        };
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut new = self.seen(file) == Seen::Missing;
         // Each turn but the last changes something that stood in the way.
         for _ in 0..OPEN_TRIES {
@@ -133,7 +141,7 @@ impl OsFiles {
                     for path in and_above(directory) {
                         self.unsynced.insert((file.torrent, String::from(path)));
                     }
-                    reserve(&fd, full, entry.length).map_err(|e| system("allocate", &place, e))?;
+                    reserve(&fd, full, length).map_err(|e| system("allocate", &place, e))?;
                     return Ok(Some(fd));
                 }
                 Ok(fd) => return regular(fd, &place).map(Some),
@@ -223,15 +231,83 @@ impl OsFiles {
 
     fn seen(&self, file: FileId) -> Seen {
         let tree = self.torrents.get(&file.torrent);
-        let seen = tree.and_then(|tree| tree.files.get(file.file as usize));
+        let seen = tree.and_then(|tree| match file.file {
+            PARTS => Some(&tree.parts_seen),
+            file => tree.files.get(file as usize),
+        });
         seen.copied().unwrap_or(Seen::Missing)
     }
 
     fn see(&mut self, file: FileId, seen: Seen) {
         let tree = self.torrents.get_mut(&file.torrent);
-        if let Some(slot) = tree.and_then(|tree| tree.files.get_mut(file.file as usize)) {
+        let slot = tree.and_then(|tree| match file.file {
+            PARTS => Some(&mut tree.parts_seen),
+            file => tree.files.get_mut(file as usize),
+        });
+        if let Some(slot) = slot {
             *slot = seen;
         }
+    }
+
+    /// Where byte `offset` of `file` is to be written and read, and how many bytes from there on. `None`: it is in
+    /// a file that is not wanted, and in a piece that nobody should have asked for.
+    fn place(&self, file: FileId, offset: u64) -> Option<(FileId, u64, u64)> {
+        let tree = self.torrents.get(&file.torrent)?;
+        if !tree.is_apart(file.file) {
+            return Some((file, offset, u64::MAX));
+        }
+        let (at, len) = tree.parts.as_ref()?.place(file.file, offset)?;
+        let apart = FileId {
+            file: PARTS,
+            ..file
+        };
+        Some((apart, at, len))
+    }
+
+    /// Brings what the part file has of files that are wanted now, and not there, to their places.
+    fn gather(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
+        let tree = self.tree(torrent)?;
+        if tree.parts_seen == Seen::Missing || tree.place.read_only {
+            return Ok(());
+        }
+        let Some(parts) = &tree.parts else {
+            return Ok(());
+        };
+        let mut ranges = Vec::new();
+        let files = (0..).zip(tree.meta.files.iter().zip(&tree.files));
+        for (index, (entry, seen)) in files {
+            let is_real = entry.kind == FileKind::Regular && entry.length > 0;
+            if is_real && *seen == Seen::Missing && !tree.place.unwanted.contains(&index) {
+                let of_file = parts.ranges(index, entry.length);
+                let placed = of_file.into_iter().filter_map(|(offset, len)| {
+                    let (at, _) = parts.place(index, offset)?;
+                    Some((index, offset, len, at))
+                });
+                ranges.extend(placed);
+            }
+        }
+        let mut buffer = vec![0; COPY];
+        for (index, offset, len, at) in ranges {
+            let id = |file| FileId { torrent, file };
+            if self.is_hole(id(PARTS), at, len) {
+                continue;
+            }
+            let mut copied = 0;
+            while copied < len {
+                let want = usize::try_from(len - copied).unwrap_or(COPY).min(COPY);
+                let got = self.read_at(id(PARTS), &mut buffer[..want], at + copied)?;
+                if got == 0 {
+                    break;
+                }
+                let mut put = 0;
+                while put < got {
+                    let part = [IoSlice::new(&buffer[put..got])];
+                    put += self.write_at(id(index), &part, offset + copied + put as u64)?;
+                }
+                copied += got as u64;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -245,7 +321,8 @@ impl Files for OsFiles {
         let tree = Tree::find(meta, place)?;
         self.close_all(torrent);
         self.torrents.insert(torrent, tree);
-        Ok(())
+        let gathered = self.gather(torrent);
+        gathered.inspect_err(|_| self.remove(torrent))
     }
 
     fn remove(&mut self, torrent: TorrentId) {
@@ -268,6 +345,22 @@ impl Files for OsFiles {
         parts: &[IoSlice<'_>],
         offset: u64,
     ) -> Result<usize, DiskError> {
+        // What nobody should have asked for goes where it belongs.
+        let (file, offset, most) = self.place(file, offset).unwrap_or((file, offset, u64::MAX));
+        let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+        let fits = parts.iter().map(|part| part.len()).sum::<usize>() <= left;
+        let cut: Vec<IoSlice<'_>>;
+        let parts = if fits {
+            parts
+        } else {
+            let each = parts.iter().map(|part| {
+                let len = part.len().min(left);
+                left -= len;
+                IoSlice::new(&part[..len])
+            });
+            cut = each.collect();
+            &cut
+        };
         let Some(fd) = self.open(file, true)? else {
             return Ok(0);
         };
@@ -280,14 +373,25 @@ impl Files for OsFiles {
     }
 
     fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError> {
+        let Some((file, offset, most)) = self.place(file, offset) else {
+            return Ok(0);
+        };
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(out.len());
         let Some(fd) = self.open(file, false)? else {
             return Ok(0);
         };
-        let result = retry_on_intr(|| io::pread(fd, &mut *out, offset));
+        let result = retry_on_intr(|| io::pread(fd, &mut out[..most], offset));
         result.map_err(|errno| self.failed("read", file, errno))
     }
 
     fn len(&mut self, file: FileId) -> Result<u64, DiskError> {
+        let tree = self.tree(file.torrent)?;
+        if tree.is_apart(file.file) {
+            // Which of its bytes are there only reading tells.
+            let length = tree.meta.files[file.file as usize].length;
+            let there = tree.parts_seen != Seen::Missing;
+            return Ok(if there { length } else { 0 });
+        }
         let Some(fd) = self.open(file, false)? else {
             return Ok(0);
         };
@@ -297,6 +401,12 @@ impl Files for OsFiles {
     }
 
     fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool {
+        if self
+            .tree(file.torrent)
+            .is_ok_and(|tree| tree.is_apart(file.file))
+        {
+            return false;
+        }
         let Ok(Some(fd)) = self.open(file, false) else {
             return false;
         };
@@ -317,7 +427,8 @@ impl Files for OsFiles {
             let seen = self.seen(file);
             let make = entry.length == 0 && seen == Seen::Missing;
             let cut = force && seen == Seen::Long;
-            if entry.kind != FileKind::Regular || !(make || cut) {
+            let unwanted = &self.tree(torrent)?.place.unwanted;
+            if entry.kind != FileKind::Regular || !(make || cut) || unwanted.contains(&index) {
                 continue;
             }
             let Some(fd) = self.open(file, true)? else {
@@ -338,6 +449,16 @@ impl Files for OsFiles {
     }
 
     fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {
+        let tree = self.tree(file.torrent)?;
+        if tree.is_apart(file.file) {
+            let size = tree.meta.files[file.file as usize].length;
+            let apart = FileId {
+                file: PARTS,
+                ..file
+            };
+            let stamp = self.sync(apart)?;
+            return Ok(stamp.map(|stamp| Stamp { size, ..stamp }));
+        }
         let Some(fd) = self.open(file, false)? else {
             return Ok(None);
         };
@@ -345,7 +466,10 @@ impl Files for OsFiles {
         let synced = retry_on_intr(|| fs::fsync(fd)).and_then(|()| fs::fstat(fd));
         let stat = synced.map_err(|errno| self.failed("sync", file, errno))?;
         let meta = Arc::clone(&self.tree(file.torrent)?.meta);
-        let path = &meta.files[file.file as usize].path;
+        let path = meta
+            .files
+            .get(file.file as usize)
+            .map_or("", |entry| &entry.path);
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         for path in and_above(directory) {
             let key = (file.torrent, String::from(path));
@@ -406,6 +530,9 @@ fn reserve(fd: &OwnedFd, full: bool, length: u64) -> Result<(), Errno> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+/// Bytes copied at once.
+const COPY: usize = 256 * 1024;
 
 /// Existing, directory gone, made by another, out of descriptors, and once more.
 const OPEN_TRIES: u32 = 5;

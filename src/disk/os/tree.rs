@@ -8,6 +8,7 @@ use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
+use super::parts::{self, Parts};
 use crate::disk::error::{refused, system};
 use crate::disk::files::{FileId, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind};
@@ -24,6 +25,10 @@ pub(super) struct Tree {
     pub(super) stamps: Vec<Option<Stamp>>,
     /// Space as it was at the last look.
     pub(super) room: Option<Room>,
+    /// Where bytes of unwanted files go, if there are such files.
+    pub(super) parts: Option<Parts>,
+    /// Whether the part file is there.
+    pub(super) parts_seen: Seen,
 }
 
 /// What is known of a file without asking.
@@ -54,6 +59,8 @@ impl Tree {
             files: Vec::new(),
             stamps: Vec::new(),
             room: None,
+            parts: Some(Parts::of(meta)).filter(|_| meta.files.len() > 1),
+            parts_seen: Seen::Missing,
         };
         // What is all there can be seeded from a place that can't be written to.
         tree.place.read_only |= denied.is_some();
@@ -72,11 +79,21 @@ impl Tree {
         let mut here: Option<(&str, OwnedFd)> = None;
         let mut missing: Option<&str> = None;
         let targets = self.meta.files.iter().zip(seen.iter_mut().zip(&mut stamps));
-        for (entry, (seen, stamp)) in targets {
+        let parts = self.look_at_parts();
+        for (index, (entry, (seen, stamp))) in (0..).zip(targets) {
             if entry.kind != FileKind::Regular {
                 continue;
             }
-            wanted = wanted.saturating_add(entry.length);
+            let is_wanted = !self.place.unwanted.contains(&index);
+            if is_wanted {
+                wanted = wanted.saturating_add(entry.length);
+            } else {
+                // Until the file itself is found: what is known of its bytes stands and falls with the part file.
+                *stamp = parts.map(|modified| Stamp {
+                    size: entry.length,
+                    modified,
+                });
+            }
             let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
             if missing.is_some_and(|gone| directory == gone || below(directory, gone).is_some()) {
                 continue;
@@ -100,7 +117,16 @@ impl Tree {
             };
             let path = self.place.root.join(&entry.path);
             let found = look(parent, name, &path)?;
-            *stamp = found.as_ref().map(stamp_of);
+            if is_wanted || found.is_some() {
+                *stamp = found.as_ref().map(stamp_of);
+            }
+            if !is_wanted {
+                *seen = match found {
+                    Some(_) => Seen::There,
+                    None => Seen::Missing,
+                };
+                continue;
+            }
             wanted = wanted.saturating_sub(found.as_ref().map_or(0, allocated).min(entry.length));
             *seen = match stamp.map(|stamp| stamp.size > entry.length) {
                 None => Seen::Missing,
@@ -115,6 +141,10 @@ impl Tree {
                 self.may_make(parent, directory)?;
             }
         }
+        self.parts_seen = match parts {
+            Some(_) => Seen::There,
+            None => Seen::Missing,
+        };
         self.files = seen;
         self.stamps = stamps;
         self.room = self.root().ok().and_then(|root| {
@@ -126,8 +156,25 @@ impl Tree {
     }
 
     fn is_missing_any(&self) -> bool {
-        let mut files = self.meta.files.iter().zip(&self.files);
-        files.any(|(entry, seen)| entry.kind == FileKind::Regular && *seen == Seen::Missing)
+        let mut files = (0..).zip(self.meta.files.iter().zip(&self.files));
+        files.any(|(index, (entry, seen))| {
+            let is_wanted = !self.place.unwanted.contains(&index);
+            entry.kind == FileKind::Regular && *seen == Seen::Missing && is_wanted
+        })
+    }
+
+    /// When the part file was last changed; `None` if there is none.
+    fn look_at_parts(&self) -> Option<i64> {
+        let root = self.root().ok()?;
+        let name = parts::name(&self.meta);
+        let found = look(&root, &name, &self.place.root.join(&name)).ok()??;
+        Some(stamp_of(&found).modified)
+    }
+
+    /// Whether bytes of this file go to the part file: it is neither wanted nor there.
+    pub(super) fn is_apart(&self, file: u32) -> bool {
+        let seen = self.files.get(file as usize);
+        self.place.unwanted.contains(&file) && seen == Some(&Seen::Missing)
     }
 
     /// The file system of the output directory.
@@ -192,6 +239,7 @@ impl Tree {
 
     pub(super) fn path(&self, file: FileId) -> PathBuf {
         match self.meta.files.get(file.file as usize) {
+            None if file.file == PARTS => self.place.root.join(parts::name(&self.meta)),
             Some(entry) => self.place.root.join(&entry.path),
             None => self.place.root.clone(),
         }
@@ -334,6 +382,9 @@ pub(super) fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
     }
     path.strip_prefix(above)?.strip_prefix('/')
 }
+
+/// The number that the part file goes by among the files.
+pub(super) const PARTS: u32 = u32::MAX;
 
 /// Files by which a disk is known again.
 const KNOWN_AGAIN: usize = 16;

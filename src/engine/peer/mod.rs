@@ -180,6 +180,11 @@ impl Peer {
         }
     }
 
+    /// Whether an upload slot is of use to it (BEP 21: not if it says that it only uploads).
+    pub fn wants_slot(&self) -> bool {
+        self.interested_in_us && !self.upload_only
+    }
+
     /// Whether it has everything.
     pub fn is_seed(&self) -> bool {
         self.has == Availability::All

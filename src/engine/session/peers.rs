@@ -2,7 +2,6 @@
 
 use super::{Seat, Session, ban_key};
 use crate::base::ids::{Block, Piece};
-use crate::base::limits;
 use crate::base::time::Instant;
 use crate::engine::conn::{Conn, Kind};
 use crate::engine::io::{BlockData, ConnId, Event, Output, TorrentId};
@@ -105,7 +104,7 @@ impl Session {
                 }
             };
         }
-        let wants_slot = peer.interested_in_us && !was_interested && peer.choked;
+        let wants_slot = peer.wants_slot() && !was_interested && peer.choked;
         match verdict {
             Err(why) => self.close(now, id, why),
             Ok(()) if wants_slot => self.give_free_slot(now, id),
@@ -156,6 +155,7 @@ impl Session {
                         seat.torrent.swarm.forget_host(address.ip());
                     }
                 }
+                Order::PassSlotOn(torrent) => self.pass_slot_on(now, torrent),
                 Order::Complete(torrent) => self.handle_complete(now, torrent),
                 Order::DhtNode(node) => self.handle_dht_port(now, node),
                 Order::OpenEyes(torrent) => self.open_eyes(now, torrent),
@@ -241,9 +241,10 @@ impl Session {
         let torrent = *torrent;
         let mut taken = 0;
         self.for_members(now, torrent, |_, _, _, peer| {
-            taken += usize::from(!peer.choked && peer.interested_in_us);
+            taken += usize::from(!peer.choked && peer.wants_slot());
         });
-        if taken < limits::UPLOAD_SLOTS {
+        let seat = self.torrents.get(torrent);
+        if seat.is_some_and(|seat| taken < seat.torrent.choker.slots()) {
             self.for_members(now, torrent, |cx, member, torrent, peer| {
                 if member == id {
                     torrent.set_choked(cx, peer, false);
@@ -251,6 +252,20 @@ impl Session {
             });
         }
         self.flush(id);
+    }
+
+    /// A peer that had a slot is gone: the one that has waited longest gets it.
+    fn pass_slot_on(&mut self, now: Instant, id: TorrentId) {
+        let mut waiting: Option<(Instant, ConnId)> = None;
+        self.for_members(now, id, |_, conn, _, peer| {
+            if peer.choked && peer.wants_slot() {
+                let this = (peer.turned, conn);
+                waiting = Some(waiting.map_or(this, |first| first.min(this)));
+            }
+        });
+        if let Some((_, conn)) = waiting {
+            self.give_free_slot(now, conn);
+        }
     }
 
     fn cancel_elsewhere(&mut self, now: Instant, id: TorrentId, block: Block, except: ConnId) {

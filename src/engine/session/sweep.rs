@@ -229,13 +229,15 @@ impl Session {
 fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
     Candidate {
         conn,
-        interested: peer.interested_in_us,
+        // BEP 21: who only uploads asks for nothing.
+        interested: peer.wants_slot(),
         choked: peer.choked,
         snubbed: peer.pipeline.is_snubbed(),
         turned: peer.turned,
         since: peer.since,
         down_rate: peer.down.rate(now),
         given: peer.given,
+        is_sated: peer.given > 0 && peer.outbox.is_empty() && peer.upload.is_empty(),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::engine::io::ConnId;
 #[derive(Default)]
 pub struct Choker {
     optimistic: Option<(ConnId, Instant)>,
+    /// Slots beside the usual ones: the uplink can carry them.
+    more: usize,
 }
 
 /// What the choker knows of a peer.
@@ -32,6 +34,8 @@ pub struct Candidate {
     pub down_rate: u64,
     /// Bytes sent to it since it was unchoked.
     pub given: u64,
+    /// It was sent something in this turn, and nothing waits to be sent to it: it takes less than it could get.
+    pub is_sated: bool,
 }
 
 impl Choker {
@@ -57,7 +61,8 @@ impl Choker {
             wanting.sort_by_key(|peer| (peer.snubbed, u64::MAX - peer.down_rate, peer.conn));
         }
         let fresh = |peer: &Candidate| !peer.choked && now - peer.turned < limits::CHOKE_ROUND;
-        let slots = limits::UPLOAD_SLOTS;
+        let slots = self.slots();
+        self.adapt(&wanting);
         let mut unchoked: Vec<ConnId> = wanting.iter().take(slots).map(|peer| peer.conn).collect();
         self.renew_optimistic(now, rng, &wanting, &unchoked);
         if let Some((conn, _)) = self.optimistic {
@@ -71,6 +76,25 @@ impl Choker {
             }
         }
         unchoked
+    }
+
+    /// How many peers have a regular slot.
+    pub fn slots(&self) -> usize {
+        limits::UPLOAD_SLOTS + self.more
+    }
+
+    /// One more slot in the next round if all are used and nobody waits for bytes; one less if most do: they share
+    /// an uplink that is full.
+    fn adapt(&mut self, wanting: &[&Candidate]) {
+        let unchoked = wanting.iter().filter(|peer| !peer.choked);
+        let (all, sated) = unchoked.fold((0, 0), |(all, sated), peer| {
+            (all + 1, sated + usize::from(peer.is_sated))
+        });
+        if all >= self.slots() && sated == all {
+            self.more = (self.more + 1).min(limits::UPLOAD_SLOTS_MORE);
+        } else if sated * 2 < all {
+            self.more = self.more.saturating_sub(1);
+        }
     }
 
     /// A peer went.
@@ -135,6 +159,7 @@ mod tests {
             since: Instant::default(),
             down_rate,
             given: 0,
+            is_sated: false,
         }
     }
 
@@ -189,6 +214,26 @@ mod tests {
     }
 
     #[test]
+    fn slots_are_added_while_nobody_waits_and_given_up_when_most_do() {
+        let mut peers: Vec<_> = (0..8).map(|n| peer(n, n * 100)).collect();
+        let mut choker = Choker::default();
+        for peer in &mut peers {
+            (peer.choked, peer.is_sated) = (false, true);
+        }
+        for slots in 4..9 {
+            assert_eq!(choker.slots(), slots);
+            round(&mut choker, 100, false, &peers);
+        }
+        // Nine slots for eight peers are enough.
+        assert_eq!(choker.slots(), 9);
+        peers.iter_mut().for_each(|peer| peer.is_sated = false);
+        for slots in [8, 7, 6, 5, 4, 4] {
+            round(&mut choker, 100, false, &peers);
+            assert_eq!(choker.slots(), slots);
+        }
+    }
+
+    #[test]
     fn an_unchoke_lasts_a_round_at_least() {
         let mut peers: Vec<_> = (0..7).map(|n| peer(n, n * 100)).collect();
         peers[0].choked = false;
@@ -196,6 +241,7 @@ mod tests {
         assert!(round(&mut Choker::default(), 100, false, &peers).contains(&0));
         let mut late = Choker {
             optimistic: Some((ConnId::from_bits(1), Instant::from_micros(999_000_000))),
+            more: 0,
         };
         assert!(!round(&mut late, 106, false, &peers).contains(&0));
     }

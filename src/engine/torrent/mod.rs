@@ -128,6 +128,8 @@ pub enum Order {
     CancelElsewhere(TorrentId, Block, ConnId),
     /// Never speak to this host again.
     Ban(TorrentId, SocketAddr, Piece),
+    /// A peer that had an upload slot is gone: another gets it.
+    PassSlotOn(TorrentId),
     /// Every piece is there.
     Complete(TorrentId),
     /// A piece is gone from disk: close the peers that were promised it.
@@ -260,6 +262,9 @@ impl Torrent {
     pub fn handle_left(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {
         self.members.retain(|member| *member != conn);
         self.choker.forget(conn);
+        if !peer.choked && peer.wants_slot() {
+            cx.orders.push_back(Order::PassSlotOn(self.id));
+        }
         self.forget_availability(peer);
         self.withdraw(peer);
         self.pieces.disown(conn, None);

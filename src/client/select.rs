@@ -1,0 +1,144 @@
+//! Which files of a torrent are wanted, in a person's words.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::base::bitfield::Bitfield;
+use crate::base::ids::Piece;
+use crate::wire::metainfo::{FileKind, Metainfo};
+
+/// Files by number, as `show` counts them from 1, or by a pattern.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// These numbers.
+    Numbers(RangeInclusive<u32>),
+    /// Paths that match: `*` is any text, `?` any one character; with the torrent's name in front or without it.
+    Pattern(String),
+}
+
+/// What follows from the choices for one torrent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Chosen {
+    /// The files that are not wanted, by their place in [`Metainfo::files`].
+    pub(super) unwanted: BTreeSet<u32>,
+    /// The pieces that are.
+    pub(super) pieces: Bitfield,
+}
+
+/// What these choices mean for a torrent; `None` if no file with content is chosen.
+pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Option<Chosen> {
+    let length = u64::from(metainfo.geometry.piece_length());
+    let mut pieces = Bitfield::new(metainfo.geometry.pieces());
+    let mut unwanted = BTreeSet::new();
+    let (mut at, mut number) = (0u64, 0);
+    for (index, file) in (0..).zip(&metainfo.files) {
+        let (start, end) = (at, at + file.length);
+        at = end;
+        if file.kind != FileKind::Regular {
+            continue;
+        }
+        number += 1;
+        if !choices
+            .iter()
+            .any(|choice| choice.takes(number, &file.path))
+        {
+            unwanted.insert(index);
+        } else if end > start {
+            let of_file = (start / length) as u32..=((end - 1) / length) as u32;
+            of_file.for_each(|piece| {
+                pieces.insert(Piece(piece));
+            });
+        }
+    }
+    let chosen = Chosen { unwanted, pieces };
+    (!chosen.pieces.is_empty()).then_some(chosen)
+}
+
+impl Choice {
+    fn takes(&self, number: u32, path: &str) -> bool {
+        match self {
+            Self::Numbers(range) => range.contains(&number),
+            Self::Pattern(pattern) => {
+                let below = path.split_once('/').map_or(path, |(_, below)| below);
+                matches(pattern, path) || matches(pattern, below)
+            }
+        }
+    }
+}
+
+/// Whether all of `text` is as `pattern` says. Takes steps of the order of both lengths multiplied at most: only
+/// the last `*` is ever tried again.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(letter) if *letter == '?' || *letter == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, taken)) = star else {
+                    return false;
+                };
+                star = Some((at, taken + 1));
+                p = at + 1;
+                t = taken + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|letter| *letter == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> Metainfo {
+        let mut info = b"d5:filesl".to_vec();
+        for (path, length) in [("a.txt", 20), ("b.mkv", 28), ("c.txt", 40)] {
+            info.extend(format!("d6:lengthi{length}e4:pathl5:{path}ee").bytes());
+        }
+        info.extend(b"e4:name1:n12:piece lengthi16e6:pieces120:");
+        info.extend([1; 120]);
+        info.push(b'e');
+        Metainfo::from_info(&info).expect("a plain torrent")
+    }
+
+    fn chosen(choices: &[Choice]) -> Option<(Vec<u32>, Vec<u32>)> {
+        let chosen = choose(choices, &meta())?;
+        let pieces = chosen.pieces.iter().map(|piece| piece.0).collect();
+        Some((chosen.unwanted.into_iter().collect(), pieces))
+    }
+
+    #[test]
+    fn files_are_chosen_by_number_and_by_pattern_with_the_pieces_that_they_touch() {
+        let numbers = Choice::Numbers(2..=2);
+        assert_eq!(chosen(&[numbers]), Some((vec![0, 2], vec![1, 2])));
+        let pattern = |text: &str| Choice::Pattern(text.into());
+        let texts = chosen(&[pattern("*.txt")]);
+        assert_eq!(texts, Some((vec![1], vec![0, 1, 3, 4, 5])));
+        assert_eq!(chosen(&[pattern("n/?.mkv")]), chosen(&[pattern("b*")]));
+        assert_eq!(chosen(&[pattern("*.avi"), Choice::Numbers(4..=9)]), None);
+    }
+
+    #[test]
+    fn patterns_match_the_whole_text() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*b*c", "aXbXbc", true),
+            ("a*b", "abc", false),
+            ("?", "\u{e4}", true),
+            ("", "a", false),
+            ("**a", "ba", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}
