@@ -31,3 +31,8 @@ pub mod engine;
 pub mod net;
 pub mod reactor;
 pub mod wire;
+
+/// The example in README.md, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,9 @@ mod program;
 
 use std::process::{Command, Stdio};
 
-use program::{PIECE, Scene, torrent};
+use sha1::{Digest as _, Sha1};
+
+use program::{PIECE, Running, Scene, number, torrent, web_server};
 
 #[test]
 fn an_unknown_option_ends_with_2_and_names_its_nearest_neighbour() {
@@ -105,8 +107,8 @@ fn check_tells_complete_from_incomplete_and_writes_nothing() {
     let line = "x.bin: incomplete, 4 of 5 pieces\n";
     assert_eq!((two.code(), two.stdout), (8, line.repeat(2)));
     let none = scene.run(&["check", "x.torrent", "-o", "absent"]);
-    // Not even the directory is there: more likely a slip, or a disk that is not mounted.
-    assert_eq!(none.code(), 4, "{none:?}");
+    let line = "x.bin: incomplete, 0 of 5 pieces\n";
+    assert_eq!((none.code(), none.stdout.as_str()), (8, line));
     assert!(!scene.path("absent").exists());
 }
 
@@ -215,4 +217,339 @@ fn demo_directories() -> Vec<std::ffi::OsString> {
                 .is_some_and(|name| name.starts_with(demo) && !running(name))
         })
         .collect()
+}
+
+#[test]
+fn what_the_system_refuses_ends_with_1() {
+    let scene = Scene::new("no-descriptors", 3 * PIECE);
+    let program = env!("CARGO_BIN_EXE_minitorrent");
+    let ended = Command::new("sh")
+        .args(["-c", "ulimit -n 4; exec \"$@\"", "sh", program])
+        .args(["seed", "x.torrent", "-o", "seed", "--port", "0"])
+        .current_dir(scene.path("."))
+        .output()
+        .expect("there is a shell");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error[system]: cannot "), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_second_process_on_the_same_torrent_ends_with_7_and_names_the_first() {
+    let scene = Scene::new("locked", 3 * PIECE);
+    let (_first, _) = Running::seeder(&scene, &[]);
+    let second = scene.run(&["seed", "x.torrent", "-o", "seed", "--port", "0"]);
+    assert_eq!(second.code(), 7, "{second:?}");
+    assert!(
+        second.stderr.starts_with("error[state.locked]: process "),
+        "{second:?}"
+    );
+    // Looking is allowed all the same, and so is another state directory.
+    assert_eq!(scene.run(&["check", "x.torrent", "-o", "seed"]).code(), 0);
+}
+
+#[test]
+fn the_configuration_file_sets_what_the_command_line_does_not() {
+    let scene = Scene::new("config", 3 * PIECE);
+    let (one, two) = (free_port(), free_port());
+    let file = format!(
+        "{{\"listening_port\": \"{one}\", \"max_listening_port\": {one}, \"_note\": 1,\n\
+         \"udp_tracker_receive_size\": 16384, \"sequential\": true}}"
+    );
+    scene.write("config.json", file.as_bytes());
+    let seed = ["seed", "x.torrent", "-o", "seed", "--json"];
+    let mut seeder = scene.start(&seed);
+    let meaningless = seeder.line_with("\"config.meaningless\"");
+    assert!(
+        meaningless.contains("./config.json: without meaning"),
+        "{meaningless}"
+    );
+    assert_eq!(
+        number(&seeder.line_with("\"started\""), "port"),
+        u64::from(one)
+    );
+    seeder.signal("-INT");
+    let ended = seeder.end();
+    let unknown = "warning[config.unknown]: ./config.json: unknown: sequential; left out\n";
+    assert!(ended.stderr.contains(unknown), "{ended:?}");
+    // It is read, never written.
+    let after = std::fs::read_to_string(scene.path("config.json")).expect("it is there");
+    assert_eq!(after, file);
+
+    let mut seeder = scene.start(&[&seed[..], &["--port", &two.to_string()]].concat());
+    assert_eq!(
+        number(&seeder.line_with("\"started\""), "port"),
+        u64::from(two)
+    );
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_if_it_was_named_and_is_skipped_if_it_was_found() {
+    let scene = Scene::new("bad-config", 3 * PIECE);
+    scene.write("bad.json", b"{\n  \"max_peers\": \"many\"\n}");
+    let run = ["x.torrent", "-o", "seed", "--port", "0"];
+    let named = scene.run(&[&run[..], &["--config", "bad.json"]].concat());
+    assert_eq!(named.code(), 2, "{named:?}");
+    assert_eq!(
+        named.stderr,
+        "error[usage]: bad.json: line 2: max_peers: a whole number from 1 to 10000 is needed, \
+         nothing was started, see --help\n"
+    );
+    for (name, why) in [
+        ("absent.json", "there is no such file"),
+        ("seed", "not a regular file"),
+    ] {
+        let ended = scene.run(&[&run[..], &["--config", name]].concat());
+        assert_eq!(ended.code(), 2, "{ended:?}");
+        assert!(ended.stderr.contains(why), "{ended:?}");
+    }
+    std::fs::rename(scene.path("bad.json"), scene.path("config.json")).expect("one directory");
+    let found = scene.run(&run);
+    assert_eq!(found.code(), 0, "{found:?}");
+    assert!(
+        found
+            .stderr
+            .starts_with("warning[config.skipped]: ./config.json: line 2: max_peers"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_log_goes_to_its_file_and_a_hangup_opens_it_anew() {
+    let scene = Scene::new("log", 3 * PIECE);
+    scene.write("config.json", b"{\"unknown\": 1}");
+    let more = ["--log-file", "log", "--log-level", "debug"];
+    let (seeder, _) = Running::seeder(&scene, &more);
+    let log = std::fs::read_to_string(scene.path("log")).expect("it was made");
+    let line = log.lines().find(|line| line.contains("config.unknown"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        line.starts_with("20") && line.as_bytes()[19] == b'Z',
+        "{line}"
+    );
+    std::fs::rename(scene.path("log"), scene.path("log.1")).expect("one directory");
+    seeder.signal("-HUP");
+    until(|| scene.path("log").exists());
+    seeder.signal("-INT");
+    assert_eq!(seeder.end().code(), 0);
+    let no_file = scene.run(&["x.torrent", "-o", "seed", "--log-file", "absent/log"]);
+    assert_eq!(no_file.code(), 2, "{no_file:?}");
+}
+
+#[test]
+fn a_torrent_comes_from_standard_input_or_a_web_server() {
+    let scene = Scene::new("sources", 3 * PIECE);
+    let torrent = std::fs::read(scene.path("x.torrent")).expect("it was written");
+    let stdin = std::fs::File::open(scene.path("x.torrent")).expect("it was written");
+    let shown = Command::new(env!("CARGO_BIN_EXE_minitorrent"))
+        .args(["check", "-", "-o", "seed"])
+        .current_dir(scene.path("."))
+        .stdin(stdin)
+        .output()
+        .expect("the program was built");
+    assert_eq!(
+        String::from_utf8_lossy(&shown.stdout),
+        "x.bin: complete, 3 of 3 pieces\n"
+    );
+
+    let url = web_server(
+        "x.torrent",
+        vec![
+            ("200 OK", torrent.clone()),
+            ("404 Not Found", b"no".to_vec()),
+            ("200 OK", b"<html>".to_vec()),
+            ("200 OK", torrent),
+        ],
+    );
+    let good = scene.run(&["check", &url, "-o", "seed"]);
+    assert_eq!(
+        (good.code(), good.stdout.as_str()),
+        (0, "x.bin: complete, 3 of 3 pieces\n")
+    );
+    for (kind, more) in [
+        ("torrent.fetch", [].as_slice()),
+        ("torrent.not-bencode", &[]),
+        ("torrent.too-large", &["--max-torrent-size", "100"]),
+    ] {
+        let bad = scene.run(&[&["show", &url], more].concat());
+        assert_eq!(bad.code(), 3, "{bad:?}");
+        assert!(
+            bad.stderr.starts_with(&format!("error[{kind}]: {url}: ")),
+            "{bad:?}"
+        );
+    }
+}
+
+#[test]
+fn magnet_prints_the_link() {
+    let scene = Scene::new("magnet", PIECE);
+    let bytes = torrent(&scene.payload, Some("http://t.example/announce?a=1"));
+    scene.write("t.torrent", &bytes);
+    let shown = scene.run(&["show", "--json", "t.torrent"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("one object");
+    let link = format!(
+        "magnet:?xt=urn:btih:{}&dn=x.bin&tr=http%3A%2F%2Ft.example%2Fannounce%3Fa%3D1\n",
+        shown["info_hash"].as_str().expect("it has one")
+    );
+    let ended = scene.run(&["magnet", "t.torrent", "absent.torrent"]);
+    assert_eq!((ended.code(), ended.stdout), (3, link));
+}
+
+#[test]
+fn scrape_prints_what_each_tracker_counts() {
+    let scene = Scene::new("scrape", PIECE);
+    let counts = |bytes: &[u8]| {
+        let info = bytes
+            .windows(6)
+            .position(|it| it == b"4:info")
+            .expect("it has one");
+        let info_hash = Sha1::digest(&bytes[info + 6..bytes.len() - 1]);
+        let counts = b"d8:completei5e10:downloadedi50e10:incompletei10eeee";
+        [&b"d5:filesd20:"[..], &info_hash, counts].concat()
+    };
+    // The announce URL is no part of the info-hash.
+    let answer = counts(&torrent(&scene.payload, None));
+    let url = web_server("announce", vec![("200 OK", answer)]);
+    scene.write("http.torrent", &torrent(&scene.payload, Some(&url)));
+    let ended = scene.run(&["scrape", "http.torrent"]);
+    let line = format!("{url}: 5 seeders, 10 leechers, 50 downloads\n");
+    assert_eq!((ended.code(), ended.stdout), (0, line));
+
+    let url = udp_tracker();
+    scene.write("udp.torrent", &torrent(&scene.payload, Some(&url)));
+    let ended = scene.run(&["scrape", "udp.torrent"]);
+    let line = format!("{url}: 7 seeders, 9 leechers, 8 downloads\n");
+    assert_eq!((ended.code(), ended.stdout), (0, line));
+
+    let refusing = format!("http://127.0.0.1:{}/announce", free_port());
+    scene.write("bad.torrent", &torrent(&scene.payload, Some(&refusing)));
+    let ended = scene.run(&["scrape", "bad.torrent"]);
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    let warning = format!("warning[tracker]: {refusing}: [tracker.connect] connection refused\n");
+    assert!(ended.stderr.starts_with(&warning), "{ended:?}");
+    assert!(
+        ended.stderr.contains("error[tracker.none]: x.bin: "),
+        "{ended:?}"
+    );
+    assert_eq!(scene.run(&["scrape", "x.torrent"]).code(), 5);
+}
+
+#[test]
+fn without_datagrams_udp_trackers_are_skipped() {
+    let scene = Scene::new("tcp-only", 3 * PIECE);
+    let bytes = torrent(&scene.payload, Some("UDP://127.0.0.1:9/announce"));
+    scene.write("t.torrent", &bytes);
+    let ended = scene.run(&["t.torrent", "-o", "out", "--port", "0", "--tcp-only"]);
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    assert!(
+        ended.stderr.starts_with(
+            "warning[tracker.udp]: no datagrams are sent, so 1 UDP trackers are skipped\n\
+             error[peers.none]"
+        ),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn hostile_names_reach_the_terminal_as_harmless_text() {
+    let scene = Scene::new("hostile-name", 2 * PIECE);
+    let bytes = torrent(&scene.payload, None);
+    let hostile = b"4:name24:\x1b]0;x\x07\x1b[2J\r\n\xe2\x80\xae.bin\xc2\x9b31m";
+    let at = bytes
+        .windows(12)
+        .position(|it| it == b"4:name5:x.bi")
+        .expect("it is in there");
+    let name_end = at + b"4:name5:x.bin".len();
+    let bytes = [&bytes[..at], &hostile[..], &bytes[name_end..]].concat();
+    scene.write("h.torrent", &bytes);
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = deaf.local_addr().expect("it is bound").to_string();
+    for arguments in [
+        &["show", "h.torrent"][..],
+        &["check", "h.torrent", "-o", "."],
+        &[
+            "h.torrent",
+            "-o",
+            "out",
+            "--port",
+            "0",
+            "--stop-timeout",
+            "1",
+            "--peers",
+            &address,
+        ],
+    ] {
+        let ended = scene.run(arguments);
+        let all = ended.stdout + &ended.stderr;
+        let harmful = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!all.is_empty() && !all.contains(harmful), "{all:?}");
+    }
+}
+
+#[test]
+fn bash_completes_options_commands_and_words() {
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/packaging/completions/minitorrent.bash"
+    );
+    let complete = |words: &str| {
+        let count = words.split_whitespace().count() - 1;
+        let program = format!(
+            "source '{script}'; COMP_WORDS=({words}); COMP_CWORD={count}; _minitorrent 2>/dev/null; \
+             printf '%s ' \"${{COMPREPLY[@]}}\""
+        );
+        let ended = Command::new("bash")
+            .args(["-c", &program])
+            .output()
+            .expect("bash is there");
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("minitorrent --stop"), "--stop-timeout");
+    assert_eq!(complete("minitorrent --progress j"), "json");
+    assert_eq!(complete("minitorrent dem"), "demo");
+    assert_eq!(complete("minitorrent demo --si"), "--size");
+    assert_eq!(complete("minitorrent seed --si"), "");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// A UDP tracker (BEP 15) that gives connection ids and counts; gives its URL.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test is the one that is not to wait"
+)]
+fn udp_tracker() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut request = [0; 2048];
+        while let Ok((len, from)) = socket.recv_from(&mut request) {
+            let numbers = match request[11] {
+                0 if len == 16 => [0x0102_0304, 0x0506_0708, 0].to_vec(),
+                2 if len == 36 => [7u32, 8, 9].to_vec(),
+                _ => continue,
+            };
+            let mut reply = [&request[8..12], &request[12..16]].concat();
+            reply.extend(numbers.into_iter().flat_map(u32::to_be_bytes));
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    format!("udp://{address}/announce")
+}
+
+/// Asks until it is so.
+#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
+fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("it did not come to be within ten seconds");
 }

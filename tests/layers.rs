@@ -368,6 +368,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("signal_hook", &["reactor/"], "the reactor"),
     ("signal_hook_mio", &["reactor/"], "the reactor"),
     ("ureq_proto", &["net/http_"], "net/http_*"),
+    ("ureq", &["client/fetch"], "client/fetch"),
     ("http", &["net/http_"], "net/http_*"),
 ];
 

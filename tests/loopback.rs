@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use minitorrent::client::TorrentClient;
-use program::{PIECE, Running, Scene, number};
+use program::{PIECE, Running, Scene, number, torrent, tracker_answer, web_server};
 
 #[test]
 fn two_programs_exchange_a_torrent_without_a_tracker() {
@@ -141,6 +141,50 @@ fn a_liar_is_named_and_nothing_of_it_counts() {
     assert!(ended.stderr.contains(&warning), "{ended:?}");
     let checked = scene.run(&["check", "x.torrent", "-o", "out"]);
     assert_eq!(checked.stdout, "x.bin: incomplete, 0 of 30 pieces\n");
+}
+
+#[test]
+fn peers_are_reached_over_ipv6_and_only_over_the_family_that_is_wanted() {
+    let scene = Scene::new("families", 5 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let port = address.rsplit(':').next().expect("it has a port");
+    let v6 = format!("[::1]:{port}");
+    let fetch = |out: &str, more: &[&str], peer: &str| {
+        let arguments = ["x.torrent", "-o", out, "--port", "0", "--peers", peer];
+        scene.run(&[&arguments[..], more].concat())
+    };
+    // The same port in both families.
+    let ended = fetch("six", &["--ipv6"], &v6);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("six/x.bin"));
+    for (family, peer) in [("--ipv4", v6.as_str()), ("--ipv6", address.as_str())] {
+        let ended = fetch("none", &[family], peer);
+        assert_eq!(ended.code(), 5, "{ended:?}");
+        assert!(ended.stderr.starts_with("error[peers.none]"), "{ended:?}");
+    }
+    assert_eq!(fetch("four", &["--ipv4"], &address).code(), 0);
+}
+
+#[test]
+fn setup_asks_the_tracker_and_connects_to_nobody() {
+    let scene = Scene::new("setup", 12 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let url = web_server("announce", vec![("200 OK", tracker_answer(&address))]);
+    scene.write("t.torrent", &torrent(&scene.payload, Some(&url)));
+    let mut client = TorrentClient::builder(scene.path("t.torrent"))
+        .output_dir(scene.path("out"))
+        .ports(0..=0)
+        .build()
+        .expect("a good torrent");
+    client.setup().expect("a tracker that answers");
+    let looked = client.snapshot().expect("it was taken up");
+    assert_eq!(
+        (looked.addresses, looked.peers, looked.downloaded),
+        (1, 0, 0)
+    );
+    assert_eq!(client.outcome(), None);
+    client.start().expect("an honest seeder");
+    assert!(scene.is_complete("out/x.bin"));
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub const HALF_OPEN: usize = 30;
 pub const ADDRESSES_MAX: usize = 1000;
 /// Addresses taken from one announce.
 pub const ADDRESSES_PER_ANNOUNCE: usize = 200;
+/// Peers told of, or believed, in one message of the peer exchange (BEP 11).
+pub const PEX_ADDED_MAX: usize = 50;
+/// Bytes of availability messages that are kept of a peer while the metadata is not known.
+pub const OPENING_MAX: usize = 512 * 1024;
 /// A connect or a greeting that takes longer is given up.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before an address is tried again; doubles with each failure.
@@ -60,6 +64,17 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(240);
 pub const STUCK_SEND_MAX: Duration = Duration::from_secs(60);
 /// A peer that has been of no use for so long makes room for an untried one.
 pub const USELESS: Duration = Duration::from_secs(60);
+/// Messages a second, requests and data not counted, that no honest peer comes near for long.
+pub const FLOOD_RATE: u32 = 10_000;
+/// Seconds of such a rate after which a peer is closed.
+pub const FLOOD_SECONDS: u32 = 5;
+/// Bytes of messages, blocks not counted, that may wait for a peer before it is read no more: it answers itself
+/// for what it makes us say.
+pub const CHATTER_MAX: usize = 256 * 1024;
+/// Inbound connections from one public address: people share addresses, one attacker must not have all places.
+pub const PER_HOST: usize = 4;
+/// A greeting that is older makes room for a new one when there is none: an honest one needs a round trip.
+pub const GREETING_GRACE: Duration = Duration::from_secs(2);
 /// Bytes of never-asked-for data after which a peer is closed.
 pub const UNREQUESTED_MAX: u64 = 1 << 20;
 

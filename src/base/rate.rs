@@ -61,6 +61,96 @@ impl Meter {
     }
 }
 
+/// A limit of bytes a second, given out in helpings of a tenth of a second.
+///
+/// When a helping is used up, nothing is given until the next one is there: [`Bucket::poll_timeout`] says when. So
+/// whoever is limited wakes up ten times a second, not at every packet. What is not used is kept for two helpings.
+///
+/// ```
+/// # use minitorrent::base::{rate::Bucket, time::Instant};
+/// # let mut now = Instant::default();
+/// let mut bucket = Bucket::new(now, 1000);
+/// bucket.take(now, bucket.allowance(now));
+/// assert_eq!(bucket.allowance(now), 0);
+/// now = bucket.poll_timeout().expect("it waits");
+/// assert!(bucket.handle_timeout(now));
+/// assert_eq!(bucket.allowance(now), 100);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    rate: u64,
+    /// What may flow at `at`, in millionths of a byte; below zero if more flowed than was allowed.
+    level: i128,
+    at: Instant,
+    waits: bool,
+}
+
+impl Bucket {
+    /// A bucket with its first helping in it; a rate of 0 is taken as 1.
+    pub fn new(now: Instant, rate: u64) -> Self {
+        let rate = rate.max(1);
+        let mut bucket = Self {
+            rate,
+            level: 0,
+            at: now,
+            waits: false,
+        };
+        bucket.level = bucket.helping();
+        bucket
+    }
+
+    /// The bucket wakes up if its moment has come; true if it gives something again from now on.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let wakes = self.poll_timeout().is_some_and(|at| at <= now);
+        self.waits &= !wakes;
+        wakes
+    }
+
+    /// Counts bytes that flowed. They may be more than were allowed, and then are paid for by waiting.
+    pub fn take(&mut self, now: Instant, bytes: u64) {
+        self.level = self.level_at(now) - i128::from(bytes) * MICRO;
+        self.at = self.at.max(now);
+        self.waits |= self.level < self.helping() / 8;
+    }
+
+    /// When the next helping is there, if the bucket waits for one.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.waits {
+            return None;
+        }
+        let missing = (self.helping() - self.level).max(0);
+        let rate = i128::from(self.rate);
+        let micros = (missing + rate - 1) / rate;
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        Some(self.at + Duration::from_micros(micros.min(WAIT_MAX)))
+    }
+
+    /// Bytes that may flow now; 0 while it waits.
+    pub fn allowance(&self, now: Instant) -> u64 {
+        if self.waits {
+            return 0;
+        }
+        let bytes = self.level_at(now) / MICRO;
+        u64::try_from(bytes.max(1)).unwrap_or(u64::MAX)
+    }
+
+    fn level_at(&self, now: Instant) -> i128 {
+        let elapsed = (now - self.at).as_micros();
+        let gained = i128::from(self.rate) * i128::try_from(elapsed).unwrap_or(i128::MAX >> 64);
+        (self.level + gained).min(self.helping() * 2)
+    }
+
+    /// A tenth of a second's worth, at least a byte.
+    fn helping(&self) -> i128 {
+        (i128::from(self.rate) * MICRO / 10).max(MICRO)
+    }
+}
+
+/// Levels are kept in millionths, so that no rounding adds up.
+const MICRO: i128 = 1_000_000;
+/// Longest wait, in microseconds: a day.
+const WAIT_MAX: u64 = 86_400_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +178,51 @@ mod tests {
         meter.add(at(0), 1000);
         assert_eq!(meter.rate(at(0)), 10_000);
         assert_eq!(meter.rate(at(500)), 2000);
+    }
+
+    /// Takes whatever `bucket` gives for ten seconds, woken only when it says so. Gives bytes and wake-ups.
+    fn drain(mut bucket: Bucket, least: u64) -> (u64, u32) {
+        let (mut now, mut taken, mut wakes) = (at(0), 0, 0);
+        while now < at(10_000) {
+            let allowance = bucket.allowance(now);
+            if allowance > 0 {
+                let bytes = allowance.max(least);
+                bucket.take(now, bytes);
+                taken += bytes;
+            } else {
+                now = bucket
+                    .poll_timeout()
+                    .expect("it gives nothing, so it waits");
+                assert!(bucket.handle_timeout(now));
+                wakes += 1;
+            }
+        }
+        (taken, wakes)
+    }
+
+    #[test]
+    fn ten_seconds_give_the_rate_within_five_percent_in_ten_wake_ups_a_second() {
+        for rate in [1, 1000, 100_000, 1 << 20, 10 << 30] {
+            let (taken, wakes) = drain(Bucket::new(at(0), rate), 0);
+            let allowed = (rate * 95 / 10)..=(rate * 105 / 10 + 1);
+            assert!(allowed.contains(&taken), "{taken} of {rate}");
+            assert!(wakes <= 101, "{wakes} wake-ups at {rate}");
+        }
+    }
+
+    #[test]
+    fn what_flowed_above_the_allowance_is_waited_for() {
+        let (taken, wakes) = drain(Bucket::new(at(0), 100_000), 16_384);
+        assert!((983_040..=1_048_576).contains(&taken), "{taken}");
+        assert!(wakes < 70);
+    }
+
+    #[test]
+    fn what_is_not_used_does_not_pile_up() {
+        let bucket = Bucket::new(at(0), 1_000_000);
+        assert_eq!(bucket.allowance(at(0)), 100_000);
+        assert_eq!(bucket.allowance(at(50)), 150_000);
+        assert_eq!(bucket.allowance(at(1_000_000)), 200_000);
+        assert_eq!(bucket.poll_timeout(), None);
     }
 }

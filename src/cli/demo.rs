@@ -8,6 +8,7 @@ use std::io::{self, Read, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
@@ -69,18 +70,18 @@ impl Demo {
             fs::create_dir(part).map_err(|error| Failure::io("make a directory", part, &error))?;
         }
         let original = seeding.join(NAME);
-        let bytes = make(&mut rng, &original, options.size, &announce)?;
+        let mut reactor = Reactor::new().map_err(system)?;
+        reactor.watch_signals().map_err(system)?;
+        let bytes = make(&mut reactor, &mut rng, &original, options.size, &announce)?;
         let metainfo = Metainfo::parse_owned(bytes)
             .map_err(|error| Failure::new(error.kind, error.message, Exit::Internal))?;
         let metainfo = Arc::new(metainfo);
 
-        let mut reactor = Reactor::new().map_err(system)?;
-        reactor.watch_signals().map_err(system)?;
         let mut host = |listening: Listening, serve_tracker, aim, root: &Path| {
             let settings = Settings {
                 port: listening.address().port(),
                 serve_tracker,
-                ..Settings::new(peer_id(&mut rng))
+                ..Settings::new(peer_id(&options.config.peer_id_prefix, &mut rng))
             };
             let session = Session::new(reactor.now(), settings, rng.bytes());
             let host = reactor.host(session, vec![listening]).map_err(system)?;
@@ -133,8 +134,7 @@ impl Demo {
                 }
             }
             if self.reactor.stop_signals() > 0 {
-                let message = "interrupted by a signal".into();
-                return Err(Failure::new("interrupted", message, Exit::Interrupted));
+                return Err(Failure::interrupted());
             }
             let Some(torrent) = self.torrent() else {
                 let message = "the torrent is gone".into();
@@ -184,8 +184,14 @@ impl Demo {
     }
 }
 
-/// Makes a payload and gives the bytes of its torrent file.
-fn make(rng: &mut Rng, path: &Path, size: u64, announce: &str) -> Result<Vec<u8>, Failure> {
+/// Makes a payload and gives the bytes of its torrent file. `reactor` hears of signals meanwhile.
+fn make(
+    reactor: &mut Reactor,
+    rng: &mut Rng,
+    path: &Path,
+    size: u64,
+    announce: &str,
+) -> Result<Vec<u8>, Failure> {
     let fail = |error: io::Error| Failure::io("write", path, &error);
     let mut file = File::create_new(path).map_err(fail)?;
     let mut piece = vec![0; PIECE];
@@ -198,6 +204,11 @@ fn make(rng: &mut Rng, path: &Path, size: u64, announce: &str) -> Result<Vec<u8>
         file.write_all(part).map_err(fail)?;
         pieces.extend_from_slice(&Sha1::digest(&*part));
         left -= len as u64;
+        let turned = reactor.turn(Some(Duration::ZERO));
+        turned.map_err(|error| Failure::new("system", error.to_string(), Exit::Internal))?;
+        if reactor.stop_signals() > 0 {
+            return Err(Failure::interrupted());
+        }
     }
     let torrent = TorrentFile {
         announce,
@@ -260,6 +271,11 @@ impl Failure {
             message,
             exit,
         }
+    }
+
+    fn interrupted() -> Self {
+        let message = "interrupted by a signal".into();
+        Self::new("interrupted", message, Exit::Interrupted)
     }
 
     fn io(verb: &str, path: &Path, error: &io::Error) -> Self {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::client::Error;
+use crate::client::{DiskErrorKind, Error};
 
 /// How the process ends. Of several torrents the highest counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -22,6 +22,8 @@ pub(super) enum Exit {
     GaveUp = 5,
     /// A signal; run again to resume.
     Interrupted = 6,
+    /// Another process has the torrent there.
+    Running = 7,
     /// `check` or `seed` found data missing.
     Incomplete = 8,
 }
@@ -31,8 +33,9 @@ impl Exit {
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::Torrent { .. } => Self::Torrent,
-            Error::Disk(_) => Self::Disk,
-            Error::NoSource | Error::Stalled => Self::GaveUp,
+            Error::Disk(error) if error.kind == DiskErrorKind::Locked => Self::Running,
+            Error::Disk(_) | Error::Create { .. } => Self::Disk,
+            Error::NoSource | Error::NoAnswer | Error::Stalled => Self::GaveUp,
             Error::Incomplete => Self::Incomplete,
             Error::Interrupted => Self::Interrupted,
             Error::Stopped | Error::System { .. } => Self::Internal,

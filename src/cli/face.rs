@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::progress::{Progress, json};
 use super::terminal;
-use crate::client::{Error, Event, TorrentSnapshot, can_recover, disk_kind};
+use crate::client::{DiskErrorKind, Error, Event, TorrentSnapshot, can_recover, disk_kind};
 use crate::wire::metainfo::Metainfo;
 
 /// Everything that is said during a run.
@@ -81,9 +81,11 @@ impl Face {
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
             | Event::DiskTrouble { .. }
+            | Event::Metadata { .. }
             | Event::Tracker { result: Ok(_), .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }
@@ -146,9 +148,14 @@ impl Face {
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
         let (message, next) = match error {
-            Error::Torrent { .. } => (error.to_string(), "nothing was started"),
+            Error::Torrent { .. } | Error::Create { .. } => {
+                (error.to_string(), "nothing was started")
+            }
+            Error::Disk(disk) if disk.kind == DiskErrorKind::Locked => {
+                (error.to_string(), "this one ends")
+            }
             Error::Disk(_) => (error.to_string(), "stopped; run again to go on"),
-            Error::NoSource => (format!("{name}: {error}"), "giving up"),
+            Error::NoSource | Error::NoAnswer => (format!("{name}: {error}"), "giving up"),
             Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),
             Error::Incomplete => (
                 format!("{name}: {error}"),

@@ -1,42 +1,60 @@
 //! The command line: options in, exit status out.
 
+mod config_file;
+mod create;
 mod demo;
 mod exit;
 mod face;
+mod generate;
 mod help;
 mod logger;
+mod magnet;
 mod options;
 mod progress;
 mod run;
+mod scrape;
 mod show;
 mod table;
 mod terminal;
 mod units;
 mod values;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::exit::Exit;
-use self::options::{Command, Options};
+use self::options::{Command, Homes, Options};
+use crate::base::escape::escape_field;
 
 /// Runs the program on the process's arguments.
 pub fn run() -> ExitCode {
     let arguments = std::env::args_os().skip(1).collect();
-    let options = match Options::read(arguments) {
+    let options = match Options::read(arguments, &Homes::from_env()) {
         Ok(options) => options,
-        Err(error) => {
-            let hint = "nothing was started, see --help";
-            terminal::err(&format!("error[usage]: {}, {hint}", error.message));
-            return Exit::Usage.into();
-        }
+        Err(error) => return usage(&error.message).into(),
     };
-    logger::start(&options);
+    let file = options.log_file.as_deref();
+    if let Err(error) = logger::start(options.log_level, file) {
+        let path = file.unwrap_or(Path::new("")).as_os_str();
+        let path = escape_field(path.as_encoded_bytes());
+        return usage(&format!("--log-file {path}: {error}")).into();
+    }
     let exit = match options.command {
         // One torrent is there: the options were checked.
         Command::Download | Command::Seed => run::run(&options, &options.torrents[0]),
         Command::Check => run::check(&options),
         Command::Show => show::show(&options),
+        Command::Create => create::create(&options),
+        Command::Magnet => magnet::magnet(&options),
+        Command::Scrape => scrape::scrape(&options),
         Command::Demo => demo::demo(&options),
+        Command::Generate => match generate::text(&options.torrents[0]) {
+            Some(text) => {
+                terminal::out(text.trim_end());
+                Exit::Complete
+            }
+            None => usage("generate what? man, bash, zsh or fish"),
+        },
         Command::Help => {
             terminal::out(&help::text());
             Exit::Complete
@@ -47,4 +65,11 @@ pub fn run() -> ExitCode {
         }
     };
     exit.into()
+}
+
+fn usage(message: &str) -> Exit {
+    terminal::err(&format!(
+        "error[usage]: {message}, nothing was started, see --help"
+    ));
+    Exit::Usage
 }

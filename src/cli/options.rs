@@ -1,41 +1,39 @@
-//! The command line: one table of options drives reading it and `--help`.
+//! The command line over the configuration file over the defaults: one table of options drives reading it and
+//! `--help`.
 
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use log::LevelFilter;
 use pico_args::Arguments;
 
+use super::config_file::{self, ConfigFile, Warning};
 use super::table::{COMMANDS, OPTIONS, Opt};
 use super::values;
 use crate::base::escape::escape_field;
-use crate::base::limits;
-use crate::client::{Allocate, Config, Goal};
+use crate::client::create::Recipe;
+use crate::client::{Config, Families, Goal};
 
-/// What the command line asks for.
+/// What the command line and the configuration file ask for.
 #[derive(Debug)]
 pub(super) struct Options {
     /// What to do.
     pub(super) command: Command,
     /// With what, at least one unless the command takes none.
     pub(super) torrents: Vec<OsString>,
-    pub(super) output_dir: PathBuf,
-    pub(super) max_peers: usize,
-    pub(super) peers: Vec<SocketAddr>,
+    /// The client's settings for one torrent.
+    pub(super) config: Config,
+    /// For `create`: what to make, but for the paths.
+    pub(super) recipe: Recipe,
     pub(super) progress: ProgressKind,
     pub(super) json: bool,
-    pub(super) seed: bool,
-    pub(super) stop_timeout: Option<Duration>,
-    pub(super) ports: RangeInclusive<u16>,
-    pub(super) force: bool,
-    pub(super) allocate: Allocate,
-    pub(super) max_torrent_size: usize,
-    pub(super) mem_limit: Option<u64>,
+    /// Bytes of the demo's payload.
     pub(super) size: u64,
-    pub(super) verbose: bool,
     pub(super) quiet: bool,
+    pub(super) log_level: LevelFilter,
+    pub(super) log_file: Option<PathBuf>,
+    /// What a person should know before it begins: a kind and a line each.
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Options {
@@ -44,122 +42,180 @@ impl Options {
     /// # Errors
     ///
     /// What is wrong, naming the option.
-    pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+    pub(super) fn read(arguments: Vec<OsString>, homes: &Homes) -> Result<Self, UsageError> {
         let line = Line::cut(arguments)?;
-        if line.has("--help") {
-            return Ok(Self::bare(Command::Help));
-        }
-        if line.has("--version") {
-            return Ok(Self::bare(Command::Version));
+        for (option, command) in [("--help", Command::Help), ("--version", Command::Version)] {
+            if line.has(option) {
+                return Ok(Self::of(command));
+            }
         }
         line.check()?;
-        let Line {
-            command,
-            options,
-            mut torrents,
-        } = line;
-        let mut taker = Taker(Arguments::from_vec(options));
-        let defaults = Config::default();
-        let options = Self {
-            command,
-            output_dir: taker
-                .value("--output-directory", values::path)?
-                .unwrap_or(defaults.output_dir),
-            max_peers: taker
-                .value("--max-peers", values::max_peers)?
-                .unwrap_or(defaults.max_peers),
-            peers: taker.value("--peers", values::peers)?.unwrap_or_default(),
-            progress: taker.value("--progress", values::progress)?.unwrap_or(
-                if taker.flag("--use-progress-bar") {
-                    ProgressKind::Bar
-                } else {
-                    ProgressKind::Auto
-                },
-            ),
-            json: taker.flag("--json"),
-            seed: taker.flag("--seed"),
-            stop_timeout: taker.value("--stop-timeout", values::duration)?,
-            ports: taker
-                .value("--port", values::ports)?
-                .unwrap_or(defaults.ports),
-            force: taker.flag("--force"),
-            allocate: taker
-                .value("--allocate", values::allocate)?
-                .unwrap_or(defaults.allocate),
-            max_torrent_size: taker
-                .value("--max-torrent-size", values::size)?
-                .map_or(limits::TORRENT_FILE_MAX, |size| {
-                    usize::try_from(size).unwrap_or(usize::MAX)
-                }),
-            mem_limit: taker.value("--mem-limit", values::size)?,
-            size: taker.value("--size", values::size)?.unwrap_or(DEMO_SIZE),
-            verbose: taker.flag("--verbose"),
-            quiet: taker.flag("--quiet"),
-            torrents: {
-                let named = taker.value("--torrent", values::os)?;
-                torrents.extend(named);
-                torrents
-            },
-        };
+        let mut options = Self::of(line.command);
+        options.torrents = line.torrents;
+        let mut taker = Taker(Arguments::from_vec(line.options));
+        let named = taker.value("--config", values::path)?;
+        if COMMANDS_CONFIGURED.contains(&line.command) {
+            let (file, warnings) = config_file::load(named.as_deref(), homes.config.as_deref())
+                .map_err(UsageError::new)?;
+            options.take_file(&file);
+            options.warnings = warnings;
+        }
+        options.config.state_dir = homes.state.clone();
+        options.take_line(&mut taker)?;
         options.check_torrents()?;
         Ok(options)
     }
 
-    /// The client's settings for one torrent.
-    pub(super) fn config(&self) -> Config {
-        Config {
-            goal: match self.command {
+    /// The defaults of a command.
+    fn of(command: Command) -> Self {
+        let config = Config {
+            goal: match command {
                 Command::Check => Goal::Check,
                 Command::Seed => Goal::Seed,
-                _ if self.seed => Goal::DownloadAndSeed,
                 _ => Goal::Download,
             },
-            output_dir: self.output_dir.clone(),
-            max_peers: self.max_peers,
-            peers: self.peers.clone(),
-            ports: self.ports.clone(),
-            allocate: self.allocate,
-            force: self.force,
-            max_torrent_size: self.max_torrent_size,
-            stop_timeout: self.stop_timeout,
-            mem_limit: self.mem_limit,
             catch_signals: true,
             ..Config::default()
-        }
-    }
-
-    fn bare(command: Command) -> Self {
-        let config = Config::default();
+        };
         Self {
             command,
             torrents: Vec::new(),
-            output_dir: config.output_dir,
-            max_peers: config.max_peers,
-            peers: Vec::new(),
+            config,
+            recipe: Recipe::of(Vec::<PathBuf>::new()),
             progress: ProgressKind::Auto,
             json: false,
-            seed: false,
-            stop_timeout: None,
-            ports: config.ports,
-            force: false,
-            allocate: config.allocate,
-            max_torrent_size: config.max_torrent_size,
-            mem_limit: None,
             size: DEMO_SIZE,
-            verbose: false,
             quiet: false,
+            log_level: LevelFilter::Warn,
+            log_file: None,
+            warnings: Vec::new(),
         }
+    }
+
+    fn take_file(&mut self, file: &ConfigFile) {
+        let config = &mut self.config;
+        set(&mut config.max_peers, file.max_peers);
+        set(&mut config.ports, file.ports());
+        set(&mut config.connect_timeout, file.connect_timeout);
+        set(&mut config.half_open, file.half_open);
+        set(&mut config.sweep, file.sweep);
+        set(&mut config.tcp_only, file.tcp_only);
+        set(&mut self.log_level, file.log_level);
+    }
+
+    fn take_line(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
+        let config = &mut self.config;
+        set(
+            &mut config.output_dir,
+            taker.value("--output-directory", values::path)?,
+        );
+        set_some(
+            &mut config.mem_limit,
+            taker.value("--mem-limit", values::size)?,
+        );
+        set_some(
+            &mut config.state_dir,
+            taker.value("--state-dir", values::path)?,
+        );
+        set(
+            &mut config.max_peers,
+            taker.value("--max-peers", values::max_peers)?,
+        );
+        set(&mut config.peers, taker.value("--peers", values::peers)?);
+        if taker.flag("--seed") {
+            config.goal = Goal::DownloadAndSeed;
+        }
+        config.stop_timeout = taker.value("--stop-timeout", values::duration)?;
+        set(&mut config.ports, taker.value("--port", values::ports)?);
+        config.families = match (taker.flag("--ipv4"), taker.flag("--ipv6")) {
+            (true, false) => Families::V4,
+            (false, true) => Families::V6,
+            (true, true) | (false, false) => Families::Both,
+        };
+        config.tcp_only |= taker.flag("--tcp-only");
+        config.force = taker.flag("--force");
+        config.exit_on_full = taker.flag("--exit-on-full");
+        set(
+            &mut config.allocate,
+            taker.value("--allocate", values::allocate)?,
+        );
+        if let Some(size) = taker.value("--max-torrent-size", values::size)? {
+            config.max_torrent_size = usize::try_from(size).unwrap_or(usize::MAX);
+        }
+        set(
+            &mut config.user_agent,
+            taker.value("--user-agent", values::user_agent)?,
+        );
+        set(
+            &mut config.peer_id_prefix,
+            taker.value("--peer-id-prefix", values::peer_id_prefix)?,
+        );
+        let bar = taker.flag("--use-progress-bar");
+        let kind = taker.value("--progress", values::progress)?;
+        set(
+            &mut self.progress,
+            kind.or(bar.then_some(ProgressKind::Bar)),
+        );
+        self.json = taker.flag("--json");
+        set(&mut self.size, taker.value("--size", values::size)?);
+        self.quiet = taker.flag("--quiet");
+        let verbose = taker.flag("--verbose");
+        if self.quiet {
+            self.log_level = self.log_level.min(LevelFilter::Error);
+        }
+        if verbose {
+            self.log_level = LevelFilter::Debug;
+        }
+        set(
+            &mut self.log_level,
+            taker.value("--log-level", values::log_level)?,
+        );
+        self.log_file = taker.value("--log-file", values::path)?;
+        self.torrents.extend(taker.value("--torrent", values::os)?);
+        self.take_limits(taker)?;
+        self.take_recipe(taker)
+    }
+
+    fn take_limits(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
+        let config = &mut self.config;
+        config.max_download_rate = taker.value("--max-download-rate", values::size)?;
+        config.max_upload_rate = taker.value("--max-upload-rate", values::size)?;
+        config.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
+        config.seed_time = taker.value("--seed-time", values::duration)?;
+        let ends = config.seed_ratio.is_some() || config.seed_time.is_some();
+        if ends && config.goal == Goal::Download {
+            config.goal = Goal::DownloadAndSeed;
+        }
+        Ok(())
+    }
+
+    fn take_recipe(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
+        let recipe = &mut self.recipe;
+        recipe.trackers = taker.values("--tracker", values::tier)?;
+        recipe.web_seeds = taker.values("--web-seed", values::web_seed)?;
+        recipe.piece_length = taker.value("--piece-length", values::piece_length)?;
+        recipe.private = taker.flag("--private");
+        recipe.name = taker.value("--name", values::string)?;
+        recipe.comment = taker.value("--comment", values::string)?;
+        recipe.source = taker.value("--source", values::string)?;
+        recipe.creation_date = taker.value("--creation-date", values::seconds)?;
+        Ok(())
     }
 
     fn check_torrents(&self) -> Result<(), UsageError> {
         let given = self.torrents.len();
         let (least, most) = match self.command {
-            Command::Download | Command::Seed => (1, 1),
-            Command::Check | Command::Show => (1, usize::MAX),
+            Command::Download | Command::Seed | Command::Scrape => (1, 1),
+            Command::Check | Command::Show | Command::Magnet | Command::Create => (1, usize::MAX),
+            Command::Generate => (1, 1),
             Command::Demo | Command::Help | Command::Version => (0, 0),
         };
         if given < least {
-            return Err(UsageError::new("no torrent is named"));
+            let what = match self.command {
+                Command::Create => "no file or directory is named",
+                _ => "no torrent is named",
+            };
+            return Err(UsageError::new(what));
         }
         if given > most {
             let extra = escape_field(self.torrents[most].as_encoded_bytes());
@@ -177,6 +233,30 @@ impl Options {
     }
 }
 
+/// Where a person's files are, beside the current directory.
+#[derive(Default)]
+pub(super) struct Homes {
+    /// `XDG_CONFIG_HOME`, where a configuration file may be.
+    pub(super) config: Option<PathBuf>,
+    /// Where it is remembered what is there: below `XDG_STATE_HOME`, else below `HOME`.
+    pub(super) state: Option<PathBuf>,
+}
+
+impl Homes {
+    /// What the environment says; a relative path says nothing.
+    pub(super) fn from_env() -> Self {
+        let dir = |name: &str| {
+            let dir = std::env::var_os(name).map(PathBuf::from);
+            dir.filter(|dir| dir.is_absolute())
+        };
+        let state = dir("XDG_STATE_HOME").or_else(|| Some(dir("HOME")?.join(".local/state")));
+        Self {
+            config: dir("XDG_CONFIG_HOME"),
+            state: state.map(|dir| dir.join("minitorrent")),
+        }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Command {
@@ -184,7 +264,12 @@ pub(super) enum Command {
     Seed,
     Check,
     Show,
+    Magnet,
+    Create,
+    Scrape,
     Demo,
+    /// Writes the manual page or a shell's completions: for whoever packs the program.
+    Generate,
     Help,
     Version,
 }
@@ -262,7 +347,7 @@ impl Line {
                     .unwrap_or_default(),
             };
             if value.is_empty() {
-                let what = option.value.unwrap_or_default();
+                let what = option.value.map_or("", |(value, _)| value);
                 let message = format!("{} needs a value: {what}", option.long);
                 return Err(UsageError::new(message));
             }
@@ -287,6 +372,8 @@ impl Line {
             match times.count() {
                 0 => {}
                 1 if option.commands.contains(&self.command) => {}
+                _ if option.commands.contains(&self.command)
+                    && REPEATABLE.contains(&option.long) => {}
                 1 => {
                     let message = format!("{} does not go with this command", option.long);
                     return Err(UsageError::new(message));
@@ -307,6 +394,19 @@ struct Taker(Arguments);
 impl Taker {
     fn flag(&mut self, name: &'static str) -> bool {
         self.0.contains(name)
+    }
+
+    /// The values of an option that may be given more than once, in order.
+    fn values<T>(
+        &mut self,
+        name: &'static str,
+        read: fn(&OsStr) -> Result<T, String>,
+    ) -> Result<Vec<T>, UsageError> {
+        let mut values = Vec::new();
+        while let Some(value) = self.value(name, read)? {
+            values.push(value);
+        }
+        Ok(values)
     }
 
     fn value<T>(
@@ -337,8 +437,10 @@ fn find(name: &OsStr) -> Option<&'static Opt> {
 }
 
 fn command(word: &OsStr) -> Option<Command> {
-    let known = COMMANDS.iter().find(|(name, ..)| word == *name)?;
-    Some(known.1)
+    let known = COMMANDS.iter().find(|known| word == known.word);
+    known
+        .map(|known| known.command)
+        .or((word == "generate").then_some(Command::Generate))
 }
 
 fn is_option(argument: &OsStr) -> bool {
@@ -374,6 +476,19 @@ fn unknown(name: &OsStr, command: Command) -> UsageError {
     UsageError::new(message)
 }
 
+/// Overwrites what was set so far, if there is something to overwrite it with.
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn set_some<T>(place: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *place = value;
+    }
+}
+
 /// How many characters must be put in, taken out or changed to make one word of the other.
 fn distance(one: &str, other: &str) -> usize {
     // What is far too long can't be a slip.
@@ -391,6 +506,10 @@ fn distance(one: &str, other: &str) -> usize {
     row[one.len()]
 }
 
+/// The commands that a configuration file has something to say to.
+const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
+/// Options that may be given more than once.
+const REPEATABLE: [&str; 2] = ["--tracker", "--web-seed"];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 
@@ -401,8 +520,11 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Options, String> {
-        Options::read(line.split_whitespace().map(OsString::from).collect())
-            .map_err(|error| error.message)
+        Options::read(
+            line.split_whitespace().map(OsString::from).collect(),
+            &Homes::default(),
+        )
+        .map_err(|error| error.message)
     }
 
     #[test]
@@ -414,10 +536,10 @@ mod tests {
         .expect("a good line");
         assert_eq!(options.command, Command::Download);
         assert_eq!(options.torrents, ["a.torrent"]);
-        assert_eq!(options.peers.len(), 2);
-        assert_eq!(options.output_dir, PathBuf::from("out"));
+        assert_eq!(options.config.peers.len(), 2);
+        assert_eq!(options.config.output_dir, PathBuf::from("out"));
         assert_eq!(options.progress, ProgressKind::Bar);
-        assert_eq!(options.max_peers, 7);
+        assert_eq!(options.config.max_peers, 7);
     }
 
     #[test]
@@ -461,13 +583,20 @@ mod tests {
     #[test]
     fn two_dashes_end_the_options_and_bytes_are_kept() {
         let name = OsString::from_vec(b"-v\xff".to_vec());
-        let options = Options::read(vec!["-q".into(), "--".into(), name.clone()]);
+        let options = Options::read(
+            vec!["-q".into(), "--".into(), name.clone()],
+            &Homes::default(),
+        );
         let options = options.expect("a good line");
         assert_eq!(options.torrents, [name]);
-        assert!(options.quiet && !options.verbose);
+        assert!(options.quiet && options.log_level == LevelFilter::Error);
         let joined = OsString::from_vec(b"--output-directory=\xfe=".to_vec());
-        let options = Options::read(vec![joined, "show".into()]).expect("a good line");
-        assert_eq!(options.output_dir.as_os_str().as_encoded_bytes(), b"\xfe=");
+        let options =
+            Options::read(vec![joined, "show".into()], &Homes::default()).expect("a good line");
+        assert_eq!(
+            options.config.output_dir.as_os_str().as_encoded_bytes(),
+            b"\xfe="
+        );
         assert_eq!(options.torrents, ["show"]);
     }
 

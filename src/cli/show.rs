@@ -25,9 +25,9 @@ pub(super) fn show(options: &Options) -> Exit {
 }
 
 fn show_one(options: &Options, torrent: &OsStr) -> Exit {
-    match load(Path::new(torrent), options.max_torrent_size) {
+    match load(Path::new(torrent), options.config.max_torrent_size) {
         Ok(metainfo) if options.json => {
-            if let Ok(text) = serde_json::to_string(&Shown::of(&metainfo)) {
+            if let Some(text) = json(&metainfo) {
                 terminal::out(&text);
             }
             Exit::Complete
@@ -41,6 +41,11 @@ fn show_one(options: &Options, torrent: &OsStr) -> Exit {
             Exit::of(&error)
         }
     }
+}
+
+/// All of it as one JSON object.
+pub(super) fn json(metainfo: &Metainfo) -> Option<String> {
+    serde_json::to_string(&Shown::of(metainfo)).ok()
 }
 
 /// The JSON object. Fields may be added, none renamed.

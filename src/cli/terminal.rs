@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use super::logger;
+
 /// Writes a line to standard output.
 pub(super) fn out(line: &str) {
     let mut stdout = io::stdout().lock();
@@ -9,8 +11,14 @@ pub(super) fn out(line: &str) {
     let _ = stdout.flush();
 }
 
+/// Writes a line to standard error, and to the log file if there is one.
+pub(super) fn err(text: &str) {
+    logger::write(text);
+    line(text);
+}
+
 /// Writes a line to standard error.
-pub(super) fn err(line: &str) {
+pub(super) fn line(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

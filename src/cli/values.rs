@@ -8,10 +8,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use super::options::ProgressKind;
 use crate::base::escape::escape_field;
 use crate::base::limits;
 use crate::client::Allocate;
+use crate::wire::metainfo::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, checked_url};
 
 /// Any bytes.
 pub(super) fn os(value: &OsStr) -> Result<OsString, String> {
@@ -65,6 +68,54 @@ pub(super) fn size(value: &OsStr) -> Result<u64, String> {
         .ok_or_else(|| "a size above 0: 4096, 512k, 10M or 1G".into())
 }
 
+/// A share ratio: a number from 0, with or without a fraction.
+pub(super) fn ratio(value: &OsStr) -> Result<f64, String> {
+    let good = |text: &&str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let number = text(value).filter(good).and_then(|text| text.parse().ok());
+    number
+        .filter(|ratio: &f64| ratio.is_finite())
+        .ok_or_else(|| "a number such as 1 or 1.5".into())
+}
+
+/// Some text in UTF-8.
+pub(super) fn string(value: &OsStr) -> Result<String, String> {
+    text(value)
+        .map(str::to_owned)
+        .ok_or_else(|| "text in UTF-8".into())
+}
+
+/// Announce URLs of one tier, between spaces.
+pub(super) fn tier(value: &OsStr) -> Result<Vec<String>, String> {
+    let urls = text(value).unwrap_or_default().split_whitespace();
+    let urls: Option<Vec<String>> = urls.map(|url| url_of(url, TRACKER_SCHEMES)).collect();
+    urls.filter(|urls| !urls.is_empty())
+        .ok_or_else(|| "an http, https or udp URL, or several of one tier between spaces".into())
+}
+
+/// The URL of a web seed.
+pub(super) fn web_seed(value: &OsStr) -> Result<String, String> {
+    let url = text(value).and_then(|url| url_of(url, WEB_SEED_SCHEMES));
+    url.ok_or_else(|| "an http or https URL".into())
+}
+
+/// A power of two from 16 KiB to 64 MiB.
+pub(super) fn piece_length(value: &OsStr) -> Result<u32, String> {
+    let size = size(value).ok().and_then(|size| u32::try_from(size).ok());
+    let range = limits::BLOCK..=PIECE_LENGTH_MOST;
+    size.filter(|size| size.is_power_of_two() && range.contains(size))
+        .ok_or_else(|| "a power of two from 16k to 64M".into())
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(value: &OsStr) -> Result<i64, String> {
+    let number = number(value, &[]).and_then(|number| i64::try_from(number).ok());
+    number.ok_or_else(|| "seconds since 1970".into())
+}
+
+fn url_of(url: &str, schemes: &[&str]) -> Option<String> {
+    checked_url(url.as_bytes(), schemes).ok().map(str::to_owned)
+}
+
 /// `sparse` or `full`.
 pub(super) fn allocate(value: &OsStr) -> Result<Allocate, String> {
     match text(value) {
@@ -84,6 +135,31 @@ pub(super) fn progress(value: &OsStr) -> Result<ProgressKind, String> {
         Some("none") => Ok(ProgressKind::None),
         _ => Err("auto, bar, lines, json or none".into()),
     }
+}
+
+/// How much is logged.
+pub(super) fn log_level(value: &OsStr) -> Result<LevelFilter, String> {
+    let level = text(value).and_then(|text| text.parse().ok());
+    level.ok_or_else(|| "off, error, warn, info, debug or trace".into())
+}
+
+/// 1 to 63 visible ASCII characters or spaces: it stands in HTTP headers and in handshakes.
+pub(super) fn user_agent(value: &OsStr) -> Result<String, String> {
+    let good = |text: &&str| text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    let text = text(value).filter(good).map(str::trim);
+    text.filter(|text| (1..AGENT_MAX).contains(&text.len()))
+        .map(str::to_owned)
+        .ok_or_else(|| format!("1 to {} visible ASCII characters", AGENT_MAX - 1))
+}
+
+/// 1 to 12 visible ASCII characters: enough of the id stays random.
+pub(super) fn peer_id_prefix(value: &OsStr) -> Result<String, String> {
+    let good = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    text(value)
+        .filter(good)
+        .filter(|text| text.len() <= PREFIX_MAX)
+        .map(str::to_owned)
+        .ok_or_else(|| format!("1 to {PREFIX_MAX} visible ASCII characters"))
 }
 
 /// Addresses in a list, or a file with one a line; empty lines and those that begin with `#` are passed over.
@@ -139,8 +215,14 @@ fn text(value: &OsStr) -> Option<&str> {
     value.to_str()
 }
 
+/// Longer pieces are refused by others.
+const PIECE_LENGTH_MOST: u32 = 64 << 20;
 /// More connections than any one machine needs; each costs a descriptor.
-const PEERS_MOST: usize = 10_000;
+pub(super) const PEERS_MOST: usize = 10_000;
+/// The engine's bound for a client's name.
+const AGENT_MAX: usize = 64;
+/// Of the 20 bytes of a peer id.
+const PREFIX_MAX: usize = crate::client::PEER_ID_PREFIX_MAX;
 /// A file of so many bytes names more addresses than are remembered.
 const PEERS_FILE_MOST: u64 = 1 << 20;
 

@@ -1,6 +1,6 @@
 //! How a client is set up.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::disk::Place;
 use crate::disk::files::Allocate;
+use crate::net::resolver::Families;
 use crate::wire::metainfo::Metainfo;
 
 /// Where a torrent comes from.
@@ -49,14 +50,39 @@ pub struct Config {
     pub peers: Vec<SocketAddr>,
     /// Ports to listen on: the first free one.
     pub ports: RangeInclusive<u16>,
-    /// The address to listen at.
-    pub listen_at: IpAddr,
+    /// Which address families are listened on, connected to and announced over.
+    pub families: Families,
+    /// Whether UDP trackers are skipped, for proxies that carry TCP only.
+    pub tcp_only: bool,
     /// How new files get their blocks.
     pub allocate: Allocate,
+    /// Where it is remembered what is there, so that the next start need not hash it, and that a process has the
+    /// torrent; `None`: nowhere. Below it each torrent has a directory of its own.
+    pub state_dir: Option<PathBuf>,
     /// Whether existing files that are too long are cut.
     pub force: bool,
     /// The largest torrent file read.
     pub max_torrent_size: usize,
+    /// The name and version that peers and trackers are told: visible ASCII, under 64 bytes.
+    pub user_agent: String,
+    /// How our peer id begins, at most [`PEER_ID_PREFIX_MAX`] bytes; the rest is random (BEP 20).
+    pub peer_id_prefix: String,
+    /// A connection to a peer or a tracker that takes longer to open is given up.
+    pub connect_timeout: Duration,
+    /// Connections being opened at once.
+    pub half_open: usize,
+    /// The shortest time between two looks at what has to be done without being asked for.
+    pub sweep: Duration,
+    /// Bytes a second that all peers together may send us.
+    pub max_download_rate: Option<u64>,
+    /// Bytes a second that all peers together may be sent.
+    pub max_upload_rate: Option<u64>,
+    /// Seeding ends when so many times what is there was sent in this run.
+    pub seed_ratio: Option<f64>,
+    /// Seeding ends after so long.
+    pub seed_time: Option<Duration>,
+    /// Whether a full disk ends the client, rather than makes it wait.
+    pub exit_on_full: bool,
     /// Give up when nothing has moved for so long.
     pub stop_timeout: Option<Duration>,
     /// Bytes of memory to keep within, by smaller buffers and fewer peers: see `docs/PERFORMANCE.md`.
@@ -73,10 +99,22 @@ impl Default for Config {
             max_peers: limits::PEERS,
             peers: Vec::new(),
             ports: DEFAULT_PORTS,
-            listen_at: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            families: Families::Both,
+            tcp_only: false,
             allocate: Allocate::Sparse,
+            state_dir: None,
             force: false,
             max_torrent_size: limits::TORRENT_FILE_MAX,
+            user_agent: USER_AGENT.into(),
+            peer_id_prefix: DEFAULT_PREFIX.into_iter().map(char::from).collect(),
+            connect_timeout: limits::GREETING_TIMEOUT,
+            half_open: limits::HALF_OPEN,
+            sweep: limits::SWEEP,
+            max_download_rate: None,
+            max_upload_rate: None,
+            seed_ratio: None,
+            seed_time: None,
+            exit_on_full: false,
             stop_timeout: None,
             mem_limit: None,
             catch_signals: false,
@@ -91,6 +129,8 @@ impl Config {
             allocate: self.allocate,
             force: self.force,
             read_only: matches!(self.goal, Goal::Seed | Goal::Check),
+            // A check believes nothing, and may run beside a download.
+            state_dir: self.state_dir.clone().filter(|_| self.goal != Goal::Check),
             ..Place::new(&self.output_dir)
         }
     }
@@ -146,10 +186,24 @@ impl Builder {
         self
     }
 
+    /// Where it is remembered what is there, so that the next start need not hash it; nowhere if nothing is said.
+    #[must_use]
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.state_dir = Some(dir.into());
+        self
+    }
+
     /// What is wanted; [`Goal::Download`] if nothing is said.
     #[must_use]
     pub fn goal(mut self, goal: Goal) -> Self {
         self.config.goal = goal;
+        self
+    }
+
+    /// Which address families are listened on, connected to and announced over; both if nothing is said.
+    #[must_use]
+    pub fn families(mut self, families: Families) -> Self {
+        self.config.families = families;
         self
     }
 
@@ -177,24 +231,48 @@ impl Builder {
     }
 }
 
-/// A fresh name for a client: `-MI`, four digits of the version, then twelve random letters and digits (BEP 20).
-pub fn peer_id(rng: &mut Rng) -> PeerId {
-    let mut id = *b"-MI0000-____________";
-    let version = [
-        env!("CARGO_PKG_VERSION_MAJOR"),
-        env!("CARGO_PKG_VERSION_MINOR"),
-        env!("CARGO_PKG_VERSION_PATCH"),
-    ];
-    for (digit, part) in id[3..].iter_mut().zip(version) {
-        let number: usize = part.parse().unwrap_or(0);
-        *digit = ALPHABET[number.min(ALPHABET.len() - 1)];
-    }
-    for letter in &mut id[8..] {
+/// A fresh name for a client: `prefix`, of which [`PEER_ID_PREFIX_MAX`] bytes count, then random letters and digits
+/// (BEP 20).
+pub fn peer_id(prefix: &str, rng: &mut Rng) -> PeerId {
+    let prefix = prefix.as_bytes();
+    let prefix = &prefix[..prefix.len().min(PEER_ID_PREFIX_MAX)];
+    let mut id = [0; 20];
+    id[..prefix.len()].copy_from_slice(prefix);
+    for letter in &mut id[prefix.len()..] {
         *letter = ALPHABET[rng.below(ALPHABET.len())];
     }
     PeerId(id)
 }
 
+/// `-MI`, a digit for each part of the version, `0-`.
+const fn default_prefix() -> [u8; 8] {
+    let mut id = *b"-MI0000-";
+    let version = [
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR"),
+        env!("CARGO_PKG_VERSION_PATCH"),
+    ];
+    let mut part = 0;
+    while part < version.len() {
+        let (digits, mut number, mut at) = (version[part].as_bytes(), 0, 0);
+        while at < digits.len() {
+            number = number * 10 + (digits[at] - b'0') as usize;
+            at += 1;
+        }
+        // Beyond 9 come letters, and beyond those nothing.
+        let last = ALPHABET.len() - 1;
+        id[3 + part] = ALPHABET[if number < last { number } else { last }];
+        part += 1;
+    }
+    id
+}
+
+/// How a peer id begins if nothing is said.
+pub(crate) const DEFAULT_PREFIX: [u8; 8] = default_prefix();
+/// Bytes of a peer id that can be chosen: eight stay random, so that two clients never share one.
+pub const PEER_ID_PREFIX_MAX: usize = 12;
+/// What trackers and peers are told if nothing else is said.
+pub(crate) const USER_AGENT: &str = concat!("minitorrent/", env!("CARGO_PKG_VERSION"));
 /// The ports that users know from the original, and from older clients.
 pub(crate) const DEFAULT_PORTS: RangeInclusive<u16> = 6881..=6889;
 
@@ -207,9 +285,18 @@ mod tests {
     #[test]
     fn a_peer_id_names_the_version_and_differs_from_the_next() {
         let mut rng = Rng::new([3; 32]);
-        let (one, two) = (peer_id(&mut rng), peer_id(&mut rng));
-        assert!(one.0.starts_with(b"-MI0") && one.0[7] == b'-');
+        let prefix = Config::default().peer_id_prefix;
+        let (one, two) = (peer_id(&prefix, &mut rng), peer_id(&prefix, &mut rng));
+        assert_eq!(&one.0[..8], b"-MI0100-");
         assert!(one.0[8..].iter().all(u8::is_ascii_alphanumeric));
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_long_prefix_leaves_eight_bytes_to_chance() {
+        let mut rng = Rng::new([3; 32]);
+        let id = peer_id("-XY1234-abcdefghijkl", &mut rng);
+        assert_eq!(&id.0[..12], b"-XY1234-abcd");
+        assert_ne!(&id.0[12..], b"efghijkl");
     }
 }

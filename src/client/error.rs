@@ -15,10 +15,17 @@ pub enum Error {
         /// What and where, on one escaped line.
         message: String,
     },
+    /// A torrent can't be made.
+    Create {
+        /// What and where, on one escaped line.
+        message: String,
+    },
     /// The files can't be used.
     Disk(DiskError),
     /// Neither a tracker nor a peer is known, so there is no one to ask.
     NoSource,
+    /// No tracker has answered.
+    NoAnswer,
     /// Nothing has moved for as long as was allowed.
     Stalled,
     /// Some of the content is not there, and it was not to be fetched.
@@ -41,8 +48,10 @@ impl Error {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Torrent { kind, .. } => kind,
+            Self::Create { .. } => "create",
             Self::Disk(error) => disk_kind(error.kind),
             Self::NoSource => "peers.none",
+            Self::NoAnswer => "tracker.none",
             Self::Stalled => "peers.stalled",
             Self::Incomplete => "data.incomplete",
             Self::Interrupted => "interrupted",
@@ -55,9 +64,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Torrent { message, .. } => f.write_str(message),
+            Self::Torrent { message, .. } | Self::Create { message } => f.write_str(message),
             Self::Disk(error) => f.write_str(&error.message),
             Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
+            Self::NoAnswer => f.write_str("no tracker has answered"),
             Self::Stalled => f.write_str("nothing has moved for the time allowed"),
             Self::Incomplete => f.write_str("some of the data is not there"),
             Self::Interrupted => f.write_str("interrupted by a signal"),

@@ -1,28 +1,38 @@
-//! Reading a torrent from a file or from standard input.
+//! Reading a torrent from a file, from standard input or from a web server.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::error::Error;
+use super::fetch::fetch;
 use crate::base::escape::escape_field;
+use crate::base::ids::InfoHash;
+use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
+use crate::wire::names;
 
-/// Reads the torrent file at `path`, or standard input if that is `-`, of at most `most` bytes.
+/// Reads the torrent file at `path`, or standard input if that is `-`, of at most `most` bytes. An `http` or `https`
+/// URL is asked for it, with the feature `fetch`; that takes at most half a minute.
 ///
 /// # Errors
 ///
 /// [`Error::Torrent`]: the file can't be read, is not a regular file, is too large, or is no torrent.
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
     let name = path.as_os_str().as_encoded_bytes();
-    if SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
-        let what = "only torrent files can be read, no magnet link and no URL";
+    if has_scheme(name, b"magnet:") {
+        let what = "a magnet link does not say it, only peers know";
         return Err(error("torrent.source", path, what));
     }
-    let bytes = if path.as_os_str() == "-" {
+    let is_url = has_scheme(name, b"http://") || has_scheme(name, b"https://");
+    let bytes = if is_url {
+        let url = path.to_str().unwrap_or_default();
+        fetch(url, most).map_err(|why| error("torrent.fetch", path, &why))?
+    } else if path.as_os_str() == "-" {
         read(io::stdin().lock(), most).map_err(|error| open_error(path, &error))?
     } else {
         // Opening a FIFO would wait for its other end.
@@ -49,6 +59,50 @@ pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
     Metainfo::parse_owned(bytes).map_err(|fault| error(fault.kind, path, &fault.message))
 }
 
+/// What was named on the command line: a torrent file as [`load`] takes it, a magnet link, or an info-hash of 40
+/// hexadecimal digits (unless there is a file of that name).
+///
+/// # Errors
+///
+/// As [`load`]; the kinds of a magnet link that is none begin with `magnet.`.
+pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
+    let text = path.to_str().unwrap_or_default();
+    let magnet = match InfoHash::from_hex(text) {
+        Some(info_hash) if !path.exists() => Magnet::new(info_hash),
+        _ if has_scheme(text.as_bytes(), b"magnet:") => {
+            Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
+        }
+        _ => {
+            let metainfo = load(path, most)?;
+            return Ok(Target {
+                metainfo,
+                peers: Vec::new(),
+            });
+        }
+    };
+    let name = magnet
+        .name
+        .as_deref()
+        .and_then(|name| names::element(name.as_bytes()));
+    let name = name.unwrap_or_else(|| magnet.info_hash.to_string());
+    // A magnet link has no tiers: each tracker is one of its own.
+    let trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
+    let metainfo = Metainfo::stand_in(magnet.info_hash, name, trackers);
+    Ok(Target {
+        metainfo,
+        peers: magnet.peers,
+    })
+}
+
+/// A torrent to take up.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is; a stand-in if only its info-hash is known.
+    pub metainfo: Metainfo,
+    /// Peers that a magnet link names.
+    pub peers: Vec<SocketAddr>,
+}
+
 /// Reads all of `source`, but stops one byte behind `most`.
 fn read(source: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -73,8 +127,10 @@ fn error(kind: &'static str, path: &Path, what: &str) -> Error {
     }
 }
 
-/// What names a torrent in another way than by a file.
-const SCHEMES: [&[u8]; 3] = [b"magnet:", b"http://", b"https://"];
+fn has_scheme(name: &[u8], scheme: &[u8]) -> bool {
+    let start = name.get(..scheme.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
 
 #[cfg(test)]
 mod tests {

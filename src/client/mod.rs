@@ -27,16 +27,21 @@
 //! ```
 
 mod config;
+pub mod create;
 mod error;
+#[cfg_attr(not(feature = "fetch"), path = "no_fetch.rs")]
+mod fetch;
 mod load;
 mod torrent_client;
 
-pub use self::config::{Builder, Config, Goal, Source, peer_id};
+pub(crate) use self::config::DEFAULT_PORTS;
+pub use self::config::{Builder, Config, Goal, PEER_ID_PREFIX_MAX, Source, peer_id};
 pub use self::error::Error;
 pub(crate) use self::error::{can_recover, disk_kind};
-pub use self::load::load;
+pub use self::load::{Target, load, load_target};
 pub(crate) use self::torrent_client::os_seed;
 pub use self::torrent_client::{Outcome, TorrentClient};
 pub use crate::disk::files::Allocate;
 pub use crate::engine::io::{DiskError, DiskErrorKind, Event};
 pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};
+pub use crate::net::resolver::Families;

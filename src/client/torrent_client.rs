@@ -1,13 +1,16 @@
 //! A client for one torrent: drives a session on a reactor until its goal is reached.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{Builder, Config, Goal, Source};
 use super::error::{Error, can_recover};
-use super::load::load;
+use super::load::load_target;
 use crate::base::limits;
 use crate::base::memory::Memory;
 use crate::base::rng::Rng;
@@ -16,6 +19,7 @@ use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Aim, Command, Settings};
 use crate::engine::io::{DiskErrorKind, Event, TorrentId};
 use crate::engine::stats::{Phase, TorrentSnapshot};
+use crate::net::resolver::Families;
 use crate::reactor::{AddError, HostId, Listening, Reactor};
 use crate::wire::metainfo::Metainfo;
 
@@ -32,6 +36,8 @@ pub struct TorrentClient {
     /// Told to stop, and when.
     stopping: Option<Instant>,
     stopped: bool,
+    /// Whether nobody is connected to yet.
+    holding: bool,
     /// What was there is hashed.
     checked: bool,
     complete: bool,
@@ -40,6 +46,8 @@ pub struct TorrentClient {
     /// When something last moved, and how much had by then.
     moved: (Instant, u64),
     judge_due: Instant,
+    /// Since when it seeds.
+    seeding: Option<Instant>,
 }
 
 impl TorrentClient {
@@ -53,9 +61,13 @@ impl TorrentClient {
         Builder::new(Source::Metainfo(Box::new(metainfo)))
     }
 
-    pub(super) fn new(source: Source, config: Config) -> Result<Self, Error> {
+    pub(super) fn new(source: Source, mut config: Config) -> Result<Self, Error> {
         let metainfo = match source {
-            Source::File(path) => load(&path, config.max_torrent_size)?,
+            Source::File(path) => {
+                let target = load_target(&path, config.max_torrent_size)?;
+                config.peers.extend(target.peers);
+                target.metainfo
+            }
             Source::Metainfo(metainfo) => *metainfo,
         };
         let system = |what| move |error| Error::System { what, error };
@@ -63,17 +75,26 @@ impl TorrentClient {
         let mut listening = Vec::new();
         let (mut port, mut port_in_range) = (0, true);
         if config.goal != Goal::Check {
-            let bound = Listening::bind(config.listen_at, config.ports.clone())
+            listening = listen(config.families, config.ports.clone())
                 .map_err(system("listen for peers"))?;
-            (port, port_in_range) = (bound.address().port(), bound.in_range());
-            listening.push(bound);
+            if let Some(first) = listening.first() {
+                (port, port_in_range) = (first.address().port(), first.in_range());
+            }
         }
         let memory = memory(&config, &metainfo)?;
         let settings = Settings {
             port,
             max_peers: config.max_peers.min(memory.peers),
             requests: memory.requests,
-            ..Settings::new(super::config::peer_id(&mut rng))
+            half_open: config.half_open,
+            max_download_rate: config.max_download_rate,
+            max_upload_rate: config.max_upload_rate,
+            user_agent: config.user_agent.clone(),
+            families: config.families,
+            tcp_only: config.tcp_only,
+            connect_timeout: config.connect_timeout,
+            sweep: config.sweep,
+            ..Settings::new(super::config::peer_id(&config.peer_id_prefix, &mut rng))
         };
         let mut reactor = Reactor::within(memory).map_err(system("wait for events"))?;
         if config.catch_signals {
@@ -95,25 +116,50 @@ impl TorrentClient {
             torrent: None,
             stopping: None,
             stopped: false,
+            holding: false,
             checked: false,
             complete: false,
             outcome: None,
             disk_faults: 0,
             moved: (now, 0),
             judge_due: now,
+            seeding: None,
         })
     }
 
-    /// Looks at what is there without fetching anything: the files are hashed, and [`TorrentClient::snapshot`]
-    /// then says what is missing. [`TorrentClient::start`] goes on from there.
+    /// Looks at what is there and at who has the rest, without fetching anything: the files are hashed and the
+    /// trackers are asked, until one has answered, all have failed, or half a minute has passed.
+    /// [`TorrentClient::snapshot`] then says what is missing and how many addresses are known.
+    /// [`TorrentClient::start`] goes on from there.
     ///
     /// # Errors
     ///
     /// [`Error::Disk`] if the files can't be used; [`Error::System`].
     pub fn setup(&mut self) -> Result<(), Error> {
-        self.pause()?;
-        while !self.checked && self.outcome.is_none() {
-            self.turn(None)?;
+        self.hold(true)?;
+        if self.torrent.is_none() {
+            self.add()?;
+        }
+        let trackers: BTreeSet<_> = self.metainfo.trackers.iter().flatten().collect();
+        let mut unanswered = match self.config.goal {
+            Goal::Check => 0,
+            Goal::Download | Goal::DownloadAndSeed | Goal::Seed => trackers.len(),
+        };
+        let until = self.reactor.now() + SETUP_MAX;
+        while self.outcome.is_none() && !(self.checked && unanswered == 0) {
+            let left = self.reactor.now().until(until);
+            if left.is_zero() {
+                break;
+            }
+            for event in self.turn(Some(left))? {
+                match event {
+                    Event::Tracker { result: Ok(_), .. } => unanswered = 0,
+                    Event::Tracker { result: Err(_), .. } => {
+                        unanswered = unanswered.saturating_sub(1);
+                    }
+                    _ => {}
+                }
+            }
         }
         match &self.outcome {
             Some(Outcome::Disk(error)) => Err(Error::Disk(error.clone())),
@@ -153,7 +199,10 @@ impl TorrentClient {
             error,
         })?;
         let events: Vec<_> = self.reactor.take_events();
-        let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        let mut events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        for event in &mut events {
+            self.name_room(event);
+        }
         for event in &events {
             self.handle_event(event);
         }
@@ -171,6 +220,7 @@ impl TorrentClient {
     pub fn resume(&mut self) -> Result<(), Error> {
         match self.torrent {
             None => self.add().map(|_| ()),
+            Some(_) if self.holding => self.hold(false),
             Some(torrent) => self.command(Command::Resume(torrent)),
         }
     }
@@ -258,6 +308,11 @@ impl TorrentClient {
         self.reactor.stop_signals()
     }
 
+    /// How often SIGHUP came: whoever writes a log may open it anew.
+    pub fn hangups(&self) -> u32 {
+        self.reactor.hangups()
+    }
+
     /// The time since the client was built.
     pub fn elapsed(&self) -> Duration {
         self.reactor.now() - Instant::default()
@@ -273,22 +328,62 @@ impl TorrentClient {
             },
             peers: self.config.peers.clone(),
         };
-        let place = self.config.place();
-        let id = self
-            .reactor
-            .add(self.host, torrent, place)
-            .map_err(|error| match error {
-                AddError::Disk(error) => Error::Disk(error),
-                AddError::Command(_) => Error::Stopped,
-            })?;
+        let added = if self.metainfo.is_stand_in() {
+            self.reactor.add_undescribed(self.host, torrent)
+        } else {
+            self.reactor.add(self.host, torrent, self.config.place())
+        };
+        let id = added.map_err(|error| match error {
+            AddError::Disk(error) => Error::Disk(error),
+            AddError::Command(_) => Error::Stopped,
+        })?;
         self.torrent = Some(id);
         self.moved.0 = self.reactor.now();
         Ok(id)
     }
 
+    /// Takes the metadata that peers gave: its hash is right, the rest is judged as that of any torrent file.
+    fn describe(&mut self, torrent: TorrentId, info: &[u8]) -> Result<(), Outcome> {
+        let mut metainfo =
+            Metainfo::from_info(info).map_err(|fault| Outcome::BadMetadata(fault.to_string()))?;
+        metainfo.info_hash = self.metainfo.info_hash;
+        metainfo.trackers = self.metainfo.trackers.clone();
+        self.metainfo = Arc::new(metainfo);
+        let metainfo = Arc::clone(&self.metainfo);
+        let place = self.config.place();
+        self.reactor
+            .describe(self.host, torrent, metainfo, place)
+            .map_err(|error| match error {
+                AddError::Disk(error) => Outcome::Disk(error),
+                AddError::Command(_) => Outcome::Interrupted,
+            })?;
+        self.moved.0 = self.reactor.now();
+        Ok(())
+    }
+
+    fn hold(&mut self, holding: bool) -> Result<(), Error> {
+        self.holding = holding;
+        self.moved.0 = self.reactor.now();
+        self.command(Command::Hold(holding))
+    }
+
     fn command(&mut self, command: Command) -> Result<(), Error> {
         let reply = self.reactor.command(self.host, command);
         reply.map(|_| ()).map_err(|_| Error::Stopped)
+    }
+
+    /// Says behind the news of a full disk how much is missing there.
+    fn name_room(&self, event: &mut Event) {
+        if let Event::DiskTrouble { error, .. } = event
+            && error.kind == DiskErrorKind::Full
+            && let Some(torrent) = self.snapshot()
+            && let Ok(stat) = rustix::fs::statvfs(&self.config.output_dir)
+        {
+            let need = torrent.bytes.saturating_sub(torrent.bytes_have);
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let more = format!(": need {need} bytes, have {free}");
+            error.message.push_str(&more);
+        }
     }
 
     fn handle_event(&mut self, event: &Event) {
@@ -318,15 +413,23 @@ impl TorrentClient {
                 self.disk_faults += 1;
                 // An input/output error may pass; a second one without recovery will not.
                 let again = error.kind == DiskErrorKind::Io && self.disk_faults == 1;
-                if self.config.goal == Goal::Check || !(can_recover(error.kind) || again) {
+                let full = self.config.exit_on_full && error.kind == DiskErrorKind::Full;
+                let waits = (can_recover(error.kind) || again) && !full;
+                if self.config.goal == Goal::Check || !waits {
                     self.end(Outcome::Disk(error.clone()));
                 }
             }
             Event::DiskRecovered { .. } => self.disk_faults = 0,
             Event::Stopped => self.stopped = true,
+            Event::Metadata { torrent, info } => {
+                if let Err(outcome) = self.describe(*torrent, info) {
+                    self.end(outcome);
+                }
+            }
             Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Tracker { .. }
+            | Event::Scraped { .. }
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
             | Event::Banned { .. }
@@ -356,13 +459,21 @@ impl TorrentClient {
         let Some(torrent) = self.snapshot() else {
             return;
         };
+        if self.has_seeded_enough(now, &torrent) {
+            self.end(Outcome::Complete);
+            return;
+        }
         let fetching = torrent.phase == Phase::Downloading;
-        if fetching && !torrent.has_source && torrent.peers + torrent.half_open == 0 {
+        if fetching
+            && !self.holding
+            && !torrent.has_source
+            && torrent.peers + torrent.half_open == 0
+        {
             self.end(Outcome::NoSource);
             return;
         }
         let amount = torrent.downloaded + torrent.uploaded + u64::from(torrent.pieces_checked);
-        let waits = matches!(torrent.phase, Phase::DiskTrouble | Phase::Paused);
+        let waits = self.holding || matches!(torrent.phase, Phase::DiskTrouble | Phase::Paused);
         if amount != self.moved.1 || waits {
             self.moved = (now, amount);
         }
@@ -374,6 +485,18 @@ impl TorrentClient {
                 Outcome::Stalled
             });
         }
+    }
+
+    fn has_seeded_enough(&mut self, now: Instant, torrent: &TorrentSnapshot) -> bool {
+        if torrent.phase != Phase::Seeding {
+            return false;
+        }
+        let since = *self.seeding.get_or_insert(now);
+        let sent = torrent.uploaded as f64;
+        let ratio = self.config.seed_ratio;
+        let time = self.config.seed_time;
+        ratio.is_some_and(|ratio| sent >= ratio * torrent.bytes_have as f64)
+            || time.is_some_and(|time| now - since >= time)
     }
 
     fn is_seeding(&self) -> bool {
@@ -388,7 +511,10 @@ impl TorrentClient {
         let own = if self.stopping.is_some() {
             Some(GOODBYE_MAX)
         } else {
-            self.config.stop_timeout.map(|_| JUDGE_EVERY)
+            let ends = self.config.seed_ratio.is_some() || self.config.seed_time.is_some();
+            let seeding = (ends && self.seeding.is_some()).then_some(SEEDING_EVERY);
+            let stop = self.config.stop_timeout.map(|_| JUDGE_EVERY);
+            stop.or(seeding)
         };
         match (own, most) {
             (Some(own), Some(most)) => Some(own.min(most)),
@@ -401,7 +527,10 @@ impl TorrentClient {
 fn may_end_it(event: &Event) -> bool {
     matches!(
         event,
-        Event::Checked { .. } | Event::Tracker { .. } | Event::PeerGone { .. }
+        Event::Checked { .. }
+            | Event::Complete { .. }
+            | Event::Tracker { .. }
+            | Event::PeerGone { .. }
     )
 }
 
@@ -418,6 +547,8 @@ pub enum Outcome {
     NoSource,
     /// Nothing moved for as long as was allowed.
     Stalled,
+    /// Peers gave metadata whose hash is right, but it is no torrent that can be used.
+    BadMetadata(String),
     /// The disk can't be used, and that won't change by itself.
     Disk(crate::engine::io::DiskError),
 }
@@ -436,6 +567,39 @@ impl Outcome {
             Self::NoSource => Err(Error::NoSource),
             Self::Stalled => Err(Error::Stalled),
             Self::Disk(error) => Err(Error::Disk(error)),
+            Self::BadMetadata(message) => Err(Error::Torrent {
+                kind: "magnet.bad-metadata",
+                message,
+            }),
+        }
+    }
+}
+
+/// A socket of each family on one port: the first of `ports` that all of them have free, else any. A family that
+/// the machine does not have is done without, unless it is the only one wanted.
+fn listen(families: Families, mut ports: RangeInclusive<u16>) -> io::Result<Vec<Listening>> {
+    let v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let v6 = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    let (first, second) = match families {
+        Families::V4 => (v4, None),
+        Families::V6 => (v6, None),
+        Families::Both => (v4, Some(v6)),
+    };
+    loop {
+        let one = Listening::bind(first, ports.clone())?;
+        let Some(second) = second else {
+            return Ok(vec![one]);
+        };
+        let port = one.address().port();
+        match Listening::bind(second, port..=port) {
+            Ok(other) if other.in_range() => return Ok(vec![one, other]),
+            // Somebody has the port in the other family: the next one, as long as there are any.
+            Ok(_) if one.in_range() && port < *ports.end() => ports = port + 1..=*ports.end(),
+            Ok(_) => return Ok(vec![one]),
+            Err(error) => {
+                log::info!("listening over IPv4 only: {error}");
+                return Ok(vec![one]);
+            }
         }
     }
 }
@@ -458,16 +622,20 @@ pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Error::System {
         what: "get random bytes",
-        error: std::io::Error::other(error.to_string()),
+        error: io::Error::other(error.to_string()),
     })?;
     Ok(seed)
 }
 
 /// The session's own time to say goodbye, and some more: then the process goes anyway.
 const GOODBYE_MAX: Duration = limits::GOODBYE.saturating_add(Duration::from_millis(500));
+/// How long [`TorrentClient::setup`] waits for trackers: as long as one may take.
+const SETUP_MAX: Duration = Duration::from_secs(30);
 /// Bytes that each piece of a torrent costs: its hash, its places in the picker, its bits.
 const PIECE_COST: u64 = 48;
 /// Bytes that each file costs: entry, path, what is known of it.
 const FILE_COST: u64 = 400;
+/// How often it is seen whether enough was seeded.
+const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.
 const JUDGE_EVERY: Duration = Duration::from_millis(200);

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::dht::Router;
 use super::io::TorrentId;
+use crate::base::bitfield::Bitfield;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
+use crate::net::resolver::Families;
 use crate::wire::metainfo::Metainfo;
 
 /// How a session behaves; the same for all its torrents.
@@ -21,13 +25,44 @@ pub struct Settings {
     pub max_peers: usize,
     /// Connections being opened or greeted at once.
     pub half_open: usize,
+    /// Bytes a second that all peers together may send us, above zero; `None` is no limit.
+    pub max_download_rate: Option<u64>,
+    /// Bytes a second that all peers together may be sent, above zero; `None` is no limit.
+    pub max_upload_rate: Option<u64>,
+    /// Which addresses are dialled and announced to.
+    pub families: Families,
+    /// Skip UDP trackers.
+    pub tcp_only: bool,
+    /// A connection that takes longer to open and to greet is given up.
+    pub connect_timeout: Duration,
+    /// The shortest time between two sweeps.
+    pub sweep: Duration,
     /// Requests in flight to a peer, whatever its `reqq`.
     pub requests: usize,
     /// Answer announces of other clients on the listening port, as a small tracker.
     pub serve_tracker: bool,
+    /// Take part in the DHT (BEP 5), on the UDP port of the same number as the listening one.
+    pub dht: bool,
+    /// Where the DHT begins.
+    pub dht_routers: Vec<Router>,
+    /// Nodes of an earlier run ([`super::Session::dht_nodes`]).
+    pub dht_nodes: Vec<u8>,
+    /// Look for peers in the neighbourhood (BEP 14).
+    pub lsd: bool,
+    /// Exchange peers with peers (BEP 11).
+    pub pex: bool,
 }
 
 impl Settings {
+    /// Whether `address` is of a family that is spoken.
+    pub fn speaks(&self, address: SocketAddr) -> bool {
+        match self.families {
+            Families::Both => true,
+            Families::V4 => address.ip().to_canonical().is_ipv4(),
+            Families::V6 => address.ip().to_canonical().is_ipv6(),
+        }
+    }
+
     /// The usual settings under this name.
     pub fn new(peer_id: PeerId) -> Self {
         Self {
@@ -36,8 +71,19 @@ impl Settings {
             port: 0,
             max_peers: limits::PEERS,
             half_open: limits::HALF_OPEN,
+            max_download_rate: None,
+            max_upload_rate: None,
+            families: Families::Both,
+            tcp_only: false,
+            connect_timeout: limits::GREETING_TIMEOUT,
+            sweep: limits::SWEEP,
             requests: limits::REQQ,
             serve_tracker: false,
+            dht: false,
+            dht_routers: Vec::new(),
+            dht_nodes: Vec::new(),
+            lsd: false,
+            pex: true,
         }
     }
 }
@@ -48,6 +94,16 @@ pub enum Command {
     /// Take up a torrent. It is checked first ([`super::io::DiskOp::Check`]), then fetched or seeded.
     /// Answered by [`Reply::Added`]; the store must know the torrent before the outputs are drained.
     Add(AddTorrent),
+    /// Take up a torrent of which only the info-hash is known (a magnet link): `metainfo` is a stand-in
+    /// ([`Metainfo::stand_in`]). Its metadata comes from peers ([`super::io::Event::Metadata`]).
+    AddUndescribed(AddTorrent),
+    /// Here is what an undescribed torrent is; the store must know it before the outputs are drained.
+    Describe {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// What it is.
+        metainfo: Arc<Metainfo>,
+    },
     /// Tell a torrent of more addresses.
     AddPeers {
         /// Which torrent.
@@ -59,6 +115,16 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Want other pieces, or in another order; at any time. Pieces that are begun are finished.
+    Select {
+        /// Which torrent.
+        torrent: TorrentId,
+        /// What is wanted of it.
+        selection: Selection,
+    },
+    /// Connect to nobody and take nobody in while announces go on (`true`), or do so again (`false`). Who is
+    /// connected stays so.
+    Hold(bool),
     /// Say goodbye: trackers are told, peers are closed; [`super::io::Event::Stopped`] follows within
     /// [`limits::GOODBYE`].
     Shutdown,
@@ -75,6 +141,15 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
 }
 
+/// Which pieces are wanted, and in what order.
+#[derive(Clone, Default, Debug)]
+pub struct Selection {
+    /// These pieces; `None`: all of them.
+    pub pieces: Option<Bitfield>,
+    /// From the first to the last, rather than the rarest first.
+    pub sequential: bool,
+}
+
 /// What is wanted of a torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Aim {
@@ -84,6 +159,8 @@ pub enum Aim {
     Seed,
     /// Only hash what is there: no peer, no tracker.
     Check,
+    /// Only ask the trackers what they count: no disk, no peer, no announce.
+    Scrape,
 }
 
 /// The answer to a command.

@@ -12,9 +12,8 @@ use super::io::TorrentId;
 use super::peer::inbox::Inbox;
 use super::peer::outbox::Outbox;
 use super::peer::{Direction, Peer};
-use super::tracker::CallId;
+use super::tracker::call::TrackerCall;
 use crate::base::time::Instant;
-use crate::net::http_call::HttpCall;
 use crate::net::http_serve::HttpServe;
 
 /// A connection.
@@ -46,14 +45,7 @@ pub enum Kind {
         peer: Box<Peer>,
     },
     /// A call to a tracker, from the dial to the reply.
-    Tracker {
-        /// For this torrent.
-        torrent: TorrentId,
-        /// The announcer's name for it.
-        call: CallId,
-        /// The call itself.
-        http: Box<HttpCall>,
-    },
+    Tracker(Box<TrackerCall>),
     /// Somebody else's announce, to the small tracker in this session.
     Served(Box<HttpServe>),
 }

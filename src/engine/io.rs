@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use crate::base::ids::{Block, Piece};
 use crate::base::slots::Key;
+use crate::net::resolver::{self, SocketEvent, SocketId};
+use crate::net::stream::{TlsConfig, TlsError};
+use crate::wire::tracker_udp::Scrape;
 
 /// Tags the keys of connections.
 pub enum ConnTag {}
@@ -61,6 +64,36 @@ pub enum Input<'a> {
         /// Its payload.
         bytes: &'a [u8],
     },
+    /// A UDP datagram came in for a group of the neighbourhood (BEP 14).
+    Multicast {
+        /// Its sender.
+        from: SocketAddr,
+        /// Its payload.
+        bytes: &'a [u8],
+    },
+    /// Something happened on a socket that [`Output::Dns`] opened.
+    Dns {
+        /// Which.
+        socket: SocketId,
+        /// What.
+        event: SocketEvent<'a>,
+    },
+    /// The answer to [`resolver::Action::ReadConfig`]; a file that is not there is as good as an empty one.
+    DnsConfig {
+        /// The text of `resolv.conf`.
+        resolv_conf: &'a str,
+        /// The text of the hosts file.
+        hosts: &'a str,
+    },
+    /// The answer to [`Output::ReadAuthorities`].
+    Authorities {
+        /// For which connection.
+        conn: ConnId,
+        /// Whom to trust.
+        trust: Result<TlsConfig, TlsError>,
+        /// The wall clock, in seconds since 1970: certificates are judged by it.
+        now_unix: u64,
+    },
     /// The disk has finished, or failed, something it was asked for.
     DiskDone(DiskDone),
 }
@@ -104,6 +137,21 @@ pub enum Output {
         to: SocketAddr,
         /// Its payload.
         bytes: Vec<u8>,
+    },
+    /// Send a UDP datagram to a group of the neighbourhood (BEP 14), on every interface.
+    Multicast {
+        /// The group.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Vec<u8>,
+    },
+    /// Do something for looking up names.
+    Dns(resolver::Action),
+    /// A connection that stands is to speak TLS: say which authorities are trusted. Asked at each such connection, so
+    /// that a run without them reads and keeps none. Answered by [`Input::Authorities`].
+    ReadAuthorities {
+        /// Which.
+        conn: ConnId,
     },
     /// Do something on the disk; every operation is answered by a [`DiskDone`] unless it says otherwise.
     Disk(DiskOp),
@@ -279,6 +327,14 @@ pub enum Segment<'a> {
 /// Something that a person or a program may want to know. Text from outside is escaped already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The metadata of a torrent is there: these are the raw bytes of its `info`, whose SHA-1 is its info-hash.
+    /// Judge them, tell the store, and answer with `Command::Describe`.
+    Metadata {
+        /// Of which torrent.
+        torrent: TorrentId,
+        /// The bytes.
+        info: Vec<u8>,
+    },
     /// The check of existing data is through.
     Checked {
         /// Of which torrent.
@@ -313,6 +369,15 @@ pub enum Event {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, String>,
+    },
+    /// A tracker told its counts ([`super::command::Aim::Scrape`]).
+    Scraped {
+        /// For which torrent.
+        torrent: TorrentId,
+        /// The tracker, as written in the torrent, escaped.
+        url: String,
+        /// What it counts.
+        counts: Scrape,
     },
     /// A peer came.
     PeerConnected {

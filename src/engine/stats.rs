@@ -27,6 +27,8 @@ pub struct TorrentSnapshot {
     pub pieces_have: u32,
     /// Pieces in all.
     pub pieces: u32,
+    /// Pieces of the metadata that are there, and in all, while it is fetched.
+    pub metadata: (u32, u32),
     /// Pieces looked at by the check that runs, or that ran.
     pub pieces_checked: u32,
     /// Bytes verified.
@@ -60,6 +62,8 @@ pub struct TorrentSnapshot {
 /// What a torrent is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
+    /// Fetching the metadata from peers.
+    Describing,
     /// Hashing what is there.
     Checking,
     /// Fetching.

@@ -27,6 +27,16 @@ impl Clock {
     }
 }
 
+/// The wall clock in seconds since 1970, 0 before that: certificates are judged by it, and nothing else is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates name dates; the reactor is where the clock is read"
+)]
+pub(super) fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 impl Default for Clock {
     fn default() -> Self {
         Self::new()

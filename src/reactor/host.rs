@@ -1,6 +1,6 @@
 //! A session in the reactor, with its store and its sockets: the law of the boundary is kept here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,11 +8,15 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::authorities::Authorities;
+use super::clock::unix_seconds;
+use super::names::{NameSocket, read_config};
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
 use crate::disk::{DiskWarning, FileStore, Store as _};
 use crate::engine::Session;
 use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
+use crate::net::resolver::{self, SocketEvent, SocketId};
 
 /// Names a session of a reactor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,7 +38,11 @@ pub(super) struct Host {
     /// When the store was last told what was moved.
     totals_noted: Instant,
     ops: Vec<DiskOp>,
-    refused: VecDeque<(ConnId, ConnectError)>,
+    answers: VecDeque<Answer>,
+    /// The resolver's sockets.
+    names: BTreeMap<SocketId, SocketKey>,
+    /// Whom its TLS connections trust.
+    pub(super) authorities: Authorities,
     /// By the slot of the connection's name.
     sockets: Vec<Option<(ConnId, SocketKey)>>,
     udp: [Family; 2],
@@ -54,7 +62,9 @@ impl Host {
             stopping: false,
             totals_noted: Instant::default(),
             ops: Vec::new(),
-            refused: VecDeque::new(),
+            answers: VecDeque::new(),
+            names: BTreeMap::new(),
+            authorities: Authorities::default(),
             sockets: Vec::new(),
             udp: [Family::Unopened, Family::Unopened],
             port,
@@ -98,14 +108,36 @@ impl Host {
                 self.has_job = true;
             }
             received = &[];
-            let input = if let Some(done) = self.done.pop_front() {
-                Input::DiskDone(done)
-            } else if let Some((conn, why)) = self.refused.pop_front() {
-                Input::ConnectFailed { conn, why }
+            if let Some(done) = self.done.pop_front() {
+                self.session.handle(now, Input::DiskDone(done));
+            } else if let Some(answer) = self.answers.pop_front() {
+                self.answer(now, answer);
             } else {
                 return;
-            };
-            self.session.handle(now, input);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, answer: Answer) {
+        let session = &mut self.session;
+        match answer {
+            Answer::Refused(conn, why) => session.handle(now, Input::ConnectFailed { conn, why }),
+            Answer::NameFailed(socket) => {
+                let event = SocketEvent::Failed;
+                session.handle(now, Input::Dns { socket, event });
+            }
+            Answer::DnsConfig => {
+                let (resolv_conf, hosts) = &read_config();
+                session.handle(now, Input::DnsConfig { resolv_conf, hosts });
+            }
+            Answer::Authorities(conn) => {
+                let input = Input::Authorities {
+                    conn,
+                    trust: self.authorities.load(),
+                    now_unix: unix_seconds(),
+                };
+                session.handle(now, input);
+            }
         }
     }
 
@@ -179,7 +211,7 @@ impl Host {
         match output {
             Output::Connect { conn, to } => match net.connect(now, self.id, conn, to) {
                 Ok(socket) => self.bind(conn, socket),
-                Err(why) => self.refused.push_back((conn, why)),
+                Err(why) => self.answers.push_back(Answer::Refused(conn, why)),
             },
             Output::Close { conn } => self.close(net, conn),
             Output::Transmit { conn } => {
@@ -188,8 +220,46 @@ impl Host {
                 }
             }
             Output::Datagram { to, bytes } => self.send_datagram(net, to, &bytes),
+            Output::Multicast { to, .. } => log::debug!("no group socket for {to}"),
+            Output::Dns(action) => self.look_up(net, action),
+            Output::ReadAuthorities { conn } => self.answers.push_back(Answer::Authorities(conn)),
             Output::Disk(op) => self.ops.push(op),
             Output::Event(event) => heard.push((self.id, event)),
+        }
+    }
+
+    /// Does what the resolver asks for.
+    fn look_up(&mut self, net: &mut Sockets, action: resolver::Action) {
+        use resolver::Action as A;
+        let (socket, opened) = match action {
+            A::Datagram { socket, to, bytes } => {
+                (socket, NameSocket::ask(self.id, socket, to, &bytes))
+            }
+            A::Connect { socket, to } => (socket, NameSocket::connect(self.id, socket, to)),
+            A::Send { socket, bytes } => {
+                let known = self.names.get(&socket).and_then(|key| net.name_mut(*key));
+                let sent = known.map(|name| name.send(&bytes));
+                if !matches!(sent, Some(Ok(()))) {
+                    self.answers.push_back(Answer::NameFailed(socket));
+                }
+                return;
+            }
+            A::Close { socket } => {
+                if let Some(key) = self.names.remove(&socket) {
+                    net.close(key);
+                }
+                return;
+            }
+            A::ReadConfig => return self.answers.push_back(Answer::DnsConfig),
+        };
+        match opened.and_then(|name| net.watch_name(name)) {
+            Ok(key) => {
+                self.names.insert(socket, key);
+            }
+            Err(error) => {
+                log::debug!("a name server can't be asked: {error}");
+                self.answers.push_back(Answer::NameFailed(socket));
+            }
         }
     }
 
@@ -220,6 +290,13 @@ impl Host {
 
 /// How often the store is told what was moved, if it has nothing else to do.
 const TOTALS_EVERY: Duration = Duration::from_secs(60);
+/// An input that an output brought about at once.
+enum Answer {
+    Refused(ConnId, ConnectError),
+    NameFailed(SocketId),
+    DnsConfig,
+    Authorities(ConnId),
+}
 
 /// A UDP socket, opened when it is first needed.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@
 //!  3 mark      readiness is kept until a call would have blocked
 //!  4 accept    up to 32 a listener
 //!  5 read      every readable socket once, all through one buffer
-//!  6 udp       up to 64 datagrams a socket
+//!  6 udp       up to 64 datagrams a socket; what name servers say
 //!  7 jobs      hashing and checking, about 4 ms
 //!  8 timers    Input::Timeout, the journals and one sync, if due
 //!  9 write     every connection that has something to send and room for it, one writev each
@@ -19,12 +19,14 @@
 //! After each input the session's outputs are carried out before it hears the next (`host`). Nothing but the
 //! file system is ever waited for, and how long the longest turn took is measured: [`Reactor::longest_turn`].
 
+mod authorities;
 mod bulk;
 mod calm;
 mod clock;
 mod host;
 mod jobs;
 mod listen;
+mod names;
 mod send;
 mod signals;
 mod sockets;
@@ -32,6 +34,7 @@ mod sockets;
 mod tests;
 
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +54,8 @@ use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
 use crate::engine::stats::Snapshot;
+use crate::net::resolver::SocketEvent;
+use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
 pub use self::host::HostId;
@@ -142,6 +147,12 @@ impl Reactor {
         Ok(())
     }
 
+    /// Makes a session's TLS connections trust the authorities of this PEM file (`--ca-file`) and no others. Else they
+    /// are those of `SSL_CERT_FILE`, of the system, or built in; they are read when a connection first needs them.
+    pub fn trust(&mut self, host: HostId, ca_file: impl Into<PathBuf>) {
+        self.hosts[host.0].authorities.set_file(ca_file.into());
+    }
+
     /// Takes up a torrent: its store learns where its files are before the session asks for them.
     ///
     /// # Errors
@@ -169,6 +180,44 @@ impl Reactor {
         host.hear_store(&mut self.heard);
         host.settle(&mut self.net, now, &[], &mut self.heard);
         result
+    }
+
+    /// Takes up a torrent of which only the info-hash is known: its store learns of it by [`Reactor::describe`].
+    ///
+    /// # Errors
+    ///
+    /// [`AddError::Command`]: the session refuses it.
+    pub fn add_undescribed(
+        &mut self,
+        host: HostId,
+        torrent: AddTorrent,
+    ) -> Result<TorrentId, AddError> {
+        match self.command(host, Command::AddUndescribed(torrent)) {
+            Ok(Reply::Added(id)) => Ok(id),
+            Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
+            Err(error) => Err(AddError::Command(error)),
+        }
+    }
+
+    /// Says what such a torrent is, to its store first.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`]: its files can't be used, or the session refuses it.
+    pub fn describe(
+        &mut self,
+        host: HostId,
+        torrent: TorrentId,
+        metainfo: Arc<Metainfo>,
+        place: Place,
+    ) -> Result<(), AddError> {
+        let store = &mut self.hosts[host.0].store;
+        store
+            .add(torrent, Arc::clone(&metainfo), place)
+            .map_err(AddError::Disk)?;
+        self.command(host, Command::Describe { torrent, metainfo })
+            .map(|_| ())
+            .map_err(AddError::Command)
     }
 
     /// Gives a session a command and carries out what follows from it. With `Command::Shutdown` what was
@@ -234,6 +283,7 @@ impl Reactor {
         self.accept(now);
         self.read(now);
         self.receive_datagrams(now);
+        self.receive_names(now);
         self.work(now);
         self.time_out(now);
         self.write(now);
@@ -262,6 +312,11 @@ impl Reactor {
     /// How often SIGINT or SIGTERM came.
     pub fn stop_signals(&self) -> u32 {
         self.signals.as_ref().map_or(0, Watch::stops)
+    }
+
+    /// How often SIGHUP came.
+    pub fn hangups(&self) -> u32 {
+        self.signals.as_ref().map_or(0, Watch::hangups)
     }
 
     /// How long the longest turn took, waiting not counted: whatever happens waits at most so long.
@@ -374,18 +429,19 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
+        let wanted = host.session.accept(now, from);
+        // First whatever made room for it is closed: its place in the table may be the new one's.
+        host.settle(&mut self.net, now, &[], &mut self.heard);
         // Whom the session does not want is closed by dropping the socket.
-        if let Some(conn) = host.session.accept(now, from) {
+        if let Some(conn) = wanted {
             match self.net.adopt(now, host.id, conn, tcp) {
                 Ok(socket) => host.bind(conn, socket),
                 Err(error) => {
                     log::debug!("a connection from {from} can't be watched: {error}");
-                    host.settle(&mut self.net, now, &[], &mut self.heard);
-                    host.session.handle(now, Input::Failed { conn });
+                    host.handle(&mut self.net, now, Input::Failed { conn }, &mut self.heard);
                 }
             }
         }
-        host.settle(&mut self.net, now, &[], &mut self.heard);
         true
     }
 
@@ -483,6 +539,30 @@ impl Reactor {
             }
             // What went wrong with an earlier datagram is reported here (ICMP): more may wait behind it.
             Err(_) => true,
+        }
+    }
+
+    /// Hands in what happened on resolvers' sockets.
+    fn receive_names(&mut self, now: Instant) {
+        for key in self.net.take_names() {
+            let mut turns = 0;
+            while let Some(name) = self.net.name_mut(key) {
+                turns += 1;
+                if turns > DATAGRAMS {
+                    self.net.queue_name(key);
+                    break;
+                }
+                let (host, socket) = (&mut self.hosts[name.host.0], name.socket);
+                let Some(event) = name.poll(&mut self.receive) else {
+                    break;
+                };
+                let is_over = event == SocketEvent::Failed;
+                let input = Input::Dns { socket, event };
+                host.handle(&mut self.net, now, input, &mut self.heard);
+                if is_over {
+                    break;
+                }
+            }
         }
     }
 

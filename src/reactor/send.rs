@@ -33,7 +33,7 @@ pub(super) fn send(
     let most = buffer.len() - limits::BLOCK as usize;
     stream.room = stream.room.min(most);
     let mut segments = Segments::new(stream.room);
-    host.session.poll_transmit(conn, &mut segments);
+    host.session.poll_transmit(now, conn, &mut segments);
     if segments.as_slice().is_empty() {
         net.handle_write(key, true, false);
         return 0;
@@ -50,7 +50,7 @@ pub(super) fn send(
                 host.session.transmitted(now, conn, bytes);
             }
             host.settle(net, now, &[], heard);
-            let more = net.stream(key).is_some() && has_more(host, conn);
+            let more = net.stream(key).is_some() && has_more(host, now, conn);
             net.handle_write(key, all, more);
             bytes
         }
@@ -63,9 +63,9 @@ pub(super) fn send(
     }
 }
 
-fn has_more(host: &Host, conn: crate::engine::io::ConnId) -> bool {
+fn has_more(host: &Host, now: Instant, conn: crate::engine::io::ConnId) -> bool {
     let mut one = Segments::new(1);
-    host.session.poll_transmit(conn, &mut one);
+    host.session.poll_transmit(now, conn, &mut one);
     !one.as_slice().is_empty()
 }
 

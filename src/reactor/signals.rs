@@ -10,6 +10,7 @@ use signal_hook_mio::v1_0::Signals;
 pub(super) struct Watch {
     signals: Signals,
     stops: u32,
+    hangups: u32,
 }
 
 impl Watch {
@@ -22,7 +23,11 @@ impl Watch {
         let caught = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ];
         let mut signals = Signals::new(caught)?;
         registry.register(&mut signals, TOKEN, Interest::READABLE)?;
-        Ok(Self { signals, stops: 0 })
+        Ok(Self {
+            signals,
+            stops: 0,
+            hangups: 0,
+        })
     }
 
     /// Their pipe has become readable: takes what came.
@@ -30,6 +35,8 @@ impl Watch {
         for signal in self.signals.pending() {
             if signal == SIGINT || signal == SIGTERM {
                 self.stops += 1;
+            } else if signal == SIGHUP {
+                self.hangups = self.hangups.wrapping_add(1);
             }
         }
     }
@@ -37,6 +44,11 @@ impl Watch {
     /// How often the process was asked to stop.
     pub(super) fn stops(&self) -> u32 {
         self.stops
+    }
+
+    /// How often SIGHUP came.
+    pub(super) fn hangups(&self) -> u32 {
+        self.hangups
     }
 }
 

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::bulk::{Change, Pace};
 use super::host::HostId;
 use super::listen::{self, Listener};
+use super::names::NameSocket;
 use crate::base::memory;
 use crate::base::slots::{Key, Slots};
 use crate::base::time::{Instant, earliest};
@@ -32,6 +33,8 @@ pub(super) enum Source {
     Listener(Listener),
     /// A UDP socket.
     Udp(Udp),
+    /// A socket of a resolver.
+    Name(NameSocket),
     /// Closed in this turn; freed at its end.
     Closed,
 }
@@ -83,6 +86,10 @@ pub(super) struct Sockets {
     bulk_due: Instant,
     /// Listeners and UDP sockets: few, and never closed.
     ports: Vec<SocketKey>,
+    /// Resolvers' sockets that something happened on.
+    names: Vec<SocketKey>,
+    /// Whether it was said that IPv4, or IPv6, leads nowhere: that is said once.
+    unreachable: [bool; 2],
     closed: Vec<(SocketKey, Source)>,
 }
 
@@ -101,6 +108,8 @@ impl Sockets {
             bulk: Vec::new(),
             bulk_due: Instant::default(),
             ports: Vec::new(),
+            names: Vec::new(),
+            unreachable: [false; 2],
             closed: Vec::new(),
         })
     }
@@ -120,7 +129,15 @@ impl Sockets {
         conn: ConnId,
         to: SocketAddr,
     ) -> Result<SocketKey, ConnectError> {
-        let tcp = TcpStream::connect(to).map_err(|error| connect_error(&error))?;
+        let tcp = TcpStream::connect(to).map_err(|error| {
+            let why = connect_error(&error);
+            let known = &mut self.unreachable[usize::from(to.is_ipv6())];
+            if why == ConnectError::Unreachable && !std::mem::replace(known, true) {
+                let family = if to.is_ipv6() { "IPv6" } else { "IPv4" };
+                log::info!("{family} addresses can't be reached from here: {error}");
+            }
+            why
+        })?;
         self.limit(&tcp);
         let mut stream = Stream::new(now, host, conn, tcp);
         stream.connecting = true;
@@ -174,6 +191,17 @@ impl Sockets {
         Ok(key)
     }
 
+    /// Takes up a resolver's socket.
+    pub(super) fn watch_name(&mut self, mut name: NameSocket) -> io::Result<SocketKey> {
+        let key = self.table.insert(Source::Closed);
+        if let Err(error) = name.register(self.poll.registry(), token(key)) {
+            self.table.remove(key);
+            return Err(error);
+        }
+        self.put(key, Source::Name(name));
+        Ok(key)
+    }
+
     /// Closes a connection; a name that is gone already is no error.
     pub(super) fn close(&mut self, key: SocketKey) {
         let Some(source) = self.table.get_mut(key) else {
@@ -197,6 +225,7 @@ impl Sockets {
             Source::Stream(stream) => stream.host == host,
             Source::Listener(listener) => listener.host == host,
             Source::Udp(udp) => udp.host == host,
+            Source::Name(name) => name.host == host,
             Source::Closed => false,
         };
         let keys: Vec<_> = self.table.iter().collect();
@@ -265,6 +294,7 @@ impl Sockets {
             }
             Some(Source::Listener(listener)) => listener.handle_ready(),
             Some(Source::Udp(udp)) => udp.readable = true,
+            Some(Source::Name(_)) => self.names.push(key),
             Some(Source::Closed) | None => {}
         }
     }
@@ -301,10 +331,11 @@ impl Sockets {
     pub(super) fn has_work(&self, now: Instant) -> bool {
         let mut ports = self.ports.iter().filter_map(|key| self.table.get(*key));
         !self.sending.is_empty()
+            || !self.names.is_empty()
             || ports.any(|source| match source {
                 Source::Listener(listener) => listener.is_ready(now),
                 Source::Udp(udp) => udp.readable,
-                Source::Stream(_) | Source::Closed => false,
+                Source::Stream(_) | Source::Name(_) | Source::Closed => false,
             })
     }
 
@@ -333,6 +364,16 @@ impl Sockets {
             }
             Err(error) => Some(Err(connect_error(&error))),
         }
+    }
+
+    /// Resolvers' sockets that something happened on.
+    pub(super) fn take_names(&mut self) -> Vec<SocketKey> {
+        std::mem::take(&mut self.names)
+    }
+
+    /// A resolver's socket has more than its turn allows.
+    pub(super) fn queue_name(&mut self, key: SocketKey) {
+        self.names.push(key);
     }
 
     // ------------------------------------------------------------------------------------- queues
@@ -490,6 +531,14 @@ impl Sockets {
     pub(super) fn udp_mut(&mut self, key: SocketKey) -> Option<&mut Udp> {
         match self.table.get_mut(key) {
             Some(Source::Udp(udp)) => Some(udp),
+            _ => None,
+        }
+    }
+
+    /// A resolver's socket.
+    pub(super) fn name_mut(&mut self, key: SocketKey) -> Option<&mut NameSocket> {
+        match self.table.get_mut(key) {
+            Some(Source::Name(name)) => Some(name),
             _ => None,
         }
     }

@@ -24,7 +24,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            net: Sockets::new().expect("a descriptor for the poll"),
+            net: Sockets::new(None).expect("a descriptor for the poll"),
             events: Events::with_capacity(16),
             listener: TcpListener::bind("127.0.0.1:0").expect("a free port"),
         }

@@ -29,6 +29,11 @@ impl Reserved {
         self.0[5] & 0x10 != 0
     }
 
+    /// Says whether there is a DHT node.
+    pub fn set_dht(&mut self, is_on: bool) {
+        self.0[7] = self.0[7] & !0x01 | u8::from(is_on);
+    }
+
     /// A DHT node (BEP 5).
     pub fn dht(self) -> bool {
         self.0[7] & 0x01 != 0

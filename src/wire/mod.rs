@@ -11,3 +11,5 @@ pub mod metainfo;
 pub mod names;
 pub mod tracker_http;
 pub mod tracker_udp;
+pub mod ut_metadata;
+pub mod ut_pex;

@@ -30,7 +30,10 @@ fn main() {
     known.unwrap().1(times.parse().unwrap());
 }
 
-const OPERATIONS: &[(&str, fn(usize))] = &[
+/// A name, and what does the operation so many times.
+type Operation = (&'static str, fn(usize));
+
+const OPERATIONS: &[Operation] = &[
     ("decode-piece", |times| {
         let data = vec![7; 16_384];
         decode(

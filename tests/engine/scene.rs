@@ -33,6 +33,8 @@ pub(crate) struct Scene {
     /// Connects that were asked for and not yet answered.
     pub(crate) dials: Vec<(ConnId, SocketAddr)>,
     pub(crate) closed: BTreeSet<ConnId>,
+    /// Connections that the world was told to send on, in order.
+    pub(crate) transmits: Vec<ConnId>,
     pub(crate) events: Vec<Event>,
     /// Disk operations since they were last looked at, in words.
     pub(crate) ops: Vec<String>,
@@ -90,6 +92,7 @@ impl Scene {
             meta,
             dials: Vec::new(),
             closed: BTreeSet::new(),
+            transmits: Vec::new(),
             events: Vec::new(),
             ops: Vec::new(),
             written: BTreeMap::new(),
@@ -197,7 +200,7 @@ impl Scene {
         let mut bytes = Vec::new();
         loop {
             let mut segments = Segments::new(usize::MAX);
-            self.session.poll_transmit(conn, &mut segments);
+            self.session.poll_transmit(self.now, conn, &mut segments);
             for segment in segments.as_slice() {
                 match segment {
                     Segment::Bytes(more) => bytes.extend_from_slice(more),
@@ -266,8 +269,11 @@ impl Scene {
                     self.dials.retain(|(dial, _)| *dial != conn);
                     assert!(self.closed.insert(conn), "closed once");
                 }
-                Output::Transmit { .. } => {}
-                Output::Datagram { .. } => panic!("no tracker here"),
+                Output::Transmit { conn } => self.transmits.push(conn),
+                Output::Datagram { .. }
+                | Output::Multicast { .. }
+                | Output::Dns(_)
+                | Output::ReadAuthorities { .. } => panic!("no tracker here"),
                 Output::Disk(op) => self.carry_out(op, &mut answers),
                 Output::Event(event) => self.events.push(event),
             }
@@ -369,7 +375,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
     words
 }
 
-fn meta(pieces: u32) -> Arc<Metainfo> {
+pub(crate) fn meta(pieces: u32) -> Arc<Metainfo> {
     let length = u64::from(pieces) * 32_768;
     let mut info = format!("d6:lengthi{length}e4:name1:f12:piece lengthi32768e").into_bytes();
     info.extend(format!("6:pieces{}:", pieces * 20).bytes());

@@ -113,6 +113,8 @@ pub(crate) fn minitorrent_args(job: &Job<'_>) -> Outcome<Vec<String>> {
         "--progress".to_owned(),
         "none".to_owned(),
         "--json".to_owned(),
+        "--state-dir".to_owned(),
+        text(&job.dir.with_extension("state"))?.to_owned(),
     ];
     if !job.peers.is_empty() {
         args.push("--peers".to_owned());

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -48,8 +48,16 @@ impl Scene {
     /// Starts the program here. It is killed when the value is dropped.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
-        command.args(arguments).current_dir(&self.dir);
-        command.stdin(Stdio::null());
+        command.args(arguments);
+        self.start_command(command)
+    }
+
+    /// Starts a command here that runs the program in the end.
+    pub(crate) fn start_command(&self, mut command: Command) -> Running {
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        // Nobody's own settings and state are used.
+        command.env("XDG_STATE_HOME", self.path("state"));
+        command.env_remove("XDG_CONFIG_HOME");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
         let stdout = child.stdout.take().expect("it is piped");
@@ -100,6 +108,11 @@ impl Running {
                 return (seeder, format!("127.0.0.1:{port}"));
             }
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -154,6 +167,43 @@ impl Ended {
 pub(crate) fn number(line: &str, name: &str) -> u64 {
     let value: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
     value[name].as_u64().expect("a number of that name")
+}
+
+/// A server that gives each of these answers once, then the last one again and again; gives the URL of `path`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program under test is the one that is not to wait"
+)]
+pub(crate) fn web_server(path: &str, answers: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut answers = answers.into_iter();
+        let mut answer = answers.next().expect("one at least");
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("the program asks");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let (status, body) = &answer;
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(&[head.as_bytes(), body].concat());
+            answer = answers.next().unwrap_or(answer);
+        }
+    });
+    format!("http://{address}/{path}")
+}
+
+/// What a tracker answers that knows this one peer.
+pub(crate) fn tracker_answer(peer: &str) -> Vec<u8> {
+    let peer: std::net::SocketAddrV4 = peer.parse().expect("an IPv4 address");
+    let mut answer = b"d8:intervali1800e5:peers6:".to_vec();
+    answer.extend_from_slice(&peer.ip().octets());
+    answer.extend_from_slice(&peer.port().to_be_bytes());
+    answer.push(b'e');
+    answer
 }
 
 /// Bytes that repeat nowhere.

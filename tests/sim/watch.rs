@@ -21,6 +21,9 @@ pub(crate) struct Watch {
     sent_bytes: usize,
     queued_at_choke: usize,
     has_choked: bool,
+    /// The same for the last word on how many requests it queues.
+    queued_at_reqq: usize,
+    has_named_reqq: bool,
     fast: bool,
     extended: bool,
     choking: bool,
@@ -32,7 +35,7 @@ pub(crate) struct Watch {
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
     once_asked: BTreeSet<Block>,
-    /// Blocks that came: a request that was on its way out then was answered before it left.
+    /// Blocks that came or were refused: a request that was on its way out then was answered before it left.
     came: BTreeSet<Block>,
     /// Cancelled requests that the other side, if it speaks BEP 6, will still answer.
     cancelled: BTreeMap<Block, u32>,
@@ -69,6 +72,8 @@ impl Watch {
             sent_bytes: 0,
             queued_at_choke: 0,
             has_choked: false,
+            queued_at_reqq: 0,
+            has_named_reqq: false,
             fast: false,
             extended: false,
             choking: true,
@@ -120,6 +125,9 @@ impl Watch {
     pub(crate) fn settle(&mut self, waiting: usize) {
         if std::mem::take(&mut self.has_choked) {
             self.queued_at_choke = self.sent_bytes + waiting;
+        }
+        if std::mem::take(&mut self.has_named_reqq) {
+            self.queued_at_reqq = self.sent_bytes + waiting;
         }
     }
 
@@ -180,13 +188,14 @@ impl Watch {
                 self.theirs.insert(piece);
             }
             Message::HaveAll => self.theirs = all().collect(),
-            Message::HaveNone => self.theirs.clear(),
+            // What is taken back may have been asked for before; the request may still wait to go out.
+            Message::HaveNone => {}
             Message::Bitfield(bits) => {
                 let has = |piece: &Piece| {
                     bits.get(piece.index() / 8)
                         .is_some_and(|byte| byte & (0x80 >> (piece.0 % 8)) != 0)
                 };
-                self.theirs = all().filter(has).collect();
+                self.theirs.extend(all().filter(has));
             }
             Message::AllowedFast(piece) => {
                 self.allowed_fast.insert(piece);
@@ -195,19 +204,42 @@ impl Watch {
             Message::Piece { piece, begin, data } => {
                 let len = data.len() as u32;
                 let block = Block { piece, begin, len };
+                if len == 0 {
+                    return self.hear_refusal(block);
+                }
                 self.came.insert(block);
                 let _ = self.in_flight.remove(&block) || self.was_cancelled(block);
             }
             Message::Reject(block) => {
+                self.came.insert(block);
                 let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
                 if let Some(reqq) = theirs.and_then(|theirs| theirs.reqq) {
-                    self.in_flight_max = reqq.max(self.in_flight.len());
+                    self.in_flight_max = reqq;
+                    self.has_named_reqq = true;
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A `piece` without data is how some refuse: it ends the request for that place.
+    fn hear_refusal(&mut self, empty: Block) {
+        let at_that_place =
+            |block: &&Block| (block.piece, block.begin) == (empty.piece, empty.begin);
+        if !self.geometry.has_piece(empty.piece) {
+            return;
+        }
+        let block = self.in_flight.iter().find(at_that_place);
+        let block = block.copied().unwrap_or(Block {
+            len: self.geometry.piece_len(empty.piece).min(limits::BLOCK),
+            ..empty
+        });
+        self.came.insert(block);
+        if self.in_flight.contains(&block) {
+            let _ = self.was_cancelled(block) || self.in_flight.remove(&block);
         }
     }
 
@@ -304,7 +336,7 @@ impl Watch {
             "asks twice for {block:?} on one connection"
         );
         assert!(
-            self.in_flight.len() <= self.in_flight_max,
+            self.in_flight.len() <= self.in_flight_max || at < self.queued_at_reqq,
             "{} in flight, {} allowed",
             self.in_flight.len(),
             self.in_flight_max

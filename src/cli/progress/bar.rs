@@ -14,17 +14,19 @@ use crate::wire::metainfo::Metainfo;
 #[derive(Default)]
 pub(in crate::cli) struct Bar {
     bar: Option<ProgressBar>,
+    name: String,
 }
 
 impl Bar {
     pub(super) fn started(&mut self, metainfo: &Metainfo) {
         let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
         let bar = ProgressBar::with_draw_target(Some(metainfo.geometry.total()), target);
-        // Without colours: they would say nothing that the words don't.
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}% {msg}") {
+        // The message is cut where the terminal ends: a line that wrapped could not be redrawn. Without colours: they
+        // would say nothing that the words don't.
+        if let Ok(style) = ProgressStyle::with_template("[{bar:12}] {percent:>3}% {wide_msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(escape(metainfo.name.as_bytes(), NAME_MAX));
+        self.name = escape(metainfo.name.as_bytes(), NAME_MAX);
         self.bar = Some(bar);
     }
 
@@ -36,26 +38,28 @@ impl Bar {
         if it.phase == Phase::Checking {
             let part = u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1));
             bar.set_position(part);
-            bar.set_message("checking");
+            bar.set_message(format!("checking {}", self.name));
             return;
         }
         bar.set_position(it.bytes_have);
         let left = it.bytes.saturating_sub(it.bytes_have);
         let rest = match left.checked_div(it.down_rate) {
             Some(seconds) if left > 0 => {
-                format!(
-                    ", {} left",
-                    units::time(std::time::Duration::from_secs(seconds))
-                )
+                let time = std::time::Duration::from_secs(seconds);
+                format!(", {} left", units::time(time))
             }
             _ => String::new(),
         };
+        let doing = match it.phase {
+            Phase::Downloading => format!("{}/s{rest}", units::bytes(it.down_rate)),
+            other => phase(other).to_owned(),
+        };
+        // What matters most comes first.
         bar.set_message(format!(
-            "{}, {}/s down, {}/s up, peers: {}{rest}",
-            phase(it.phase),
-            units::bytes(it.down_rate),
-            units::bytes(it.up_rate),
+            "{doing}, peers: {}, {}/s up, {}",
             it.peers,
+            units::bytes(it.up_rate),
+            self.name,
         ));
     }
 

@@ -60,6 +60,10 @@ impl Json {
                 address, client, ..
             } => peer(address.to_string(), client, "connected", ""),
             Event::PeerGone { address, why, .. } => peer(address.to_string(), "", "gone", why),
+            Event::Metadata { info, .. } => {
+                let of = info.len().div_ceil(METADATA_PIECE);
+                line(&Line::Metadata { have: of, of });
+            }
             Event::Banned { address, piece, .. } => {
                 let message = format!("bad data in piece {piece}");
                 peer(address.to_string(), "", "banned", &message);
@@ -72,6 +76,7 @@ impl Json {
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Warning { .. }
+            | Event::Scraped { .. }
             | Event::Stopped => {}
         }
     }
@@ -95,6 +100,11 @@ pub(in crate::cli) enum Line<'a> {
         name: &'a str,
         length: u64,
         port: u16,
+    },
+    /// Pieces of 16 KiB of what peers say a magnet link stands for.
+    Metadata {
+        have: usize,
+        of: usize,
     },
     Progress {
         pieces: u32,
@@ -146,9 +156,80 @@ pub(in crate::cli) fn line(line: &Line<'_>) {
     }
 }
 
+/// Bytes of a piece of metadata (BEP 9).
+const METADATA_PIECE: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_event_has_the_fields_that_scripts_rely_on() {
+        let text = |line: &Line<'_>| serde_json::to_string(line).expect("text has a JSON form");
+        let name = "n";
+        assert_eq!(
+            text(&Line::Started {
+                info_hash: "ab".into(),
+                name,
+                length: 1,
+                port: 2
+            }),
+            r#"{"event":"started","info_hash":"ab","name":"n","length":1,"port":2}"#
+        );
+        assert_eq!(
+            text(&Line::Metadata { have: 3, of: 12 }),
+            r#"{"event":"metadata","have":3,"of":12}"#
+        );
+        assert_eq!(
+            text(&Line::Progress {
+                pieces: 1,
+                of: 2,
+                downloaded: 3,
+                uploaded: 4,
+                wasted: 5,
+                down_rate: 6,
+                up_rate: 7,
+                peers: 8,
+                seeds: 9,
+                longest_turn_ms: 1.5,
+                checked: 10,
+            }),
+            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10}"#
+        );
+        assert_eq!(
+            text(&Line::Tracker {
+                url: "u",
+                status: "ok",
+                peers: 1,
+                message: ""
+            }),
+            r#"{"event":"tracker","url":"u","status":"ok","peers":1,"message":""}"#
+        );
+        assert_eq!(
+            text(&Line::Peer {
+                address: "a".into(),
+                client: "c",
+                state: "connected",
+                message: ""
+            }),
+            r#"{"event":"peer","address":"a","client":"c","state":"connected","message":""}"#
+        );
+        let (kind, message) = ("k", "m");
+        assert_eq!(
+            text(&Line::Error { kind, message }),
+            r#"{"event":"error","kind":"k","message":"m"}"#
+        );
+        assert_eq!(
+            text(&Line::Complete {
+                seconds: 0.5,
+                downloaded: 1,
+                uploaded: 2,
+                wasted: 3,
+                verified: 4
+            }),
+            r#"{"event":"complete","seconds":0.5,"downloaded":1,"uploaded":2,"wasted":3,"verified":4}"#
+        );
+    }
 
     #[test]
     fn the_event_comes_first_and_fields_have_their_names() {

@@ -121,6 +121,7 @@ fn summary(run: &Run, name: &str) -> String {
 /// What the torrent is doing, in a word.
 fn phase(phase: Phase) -> &'static str {
     match phase {
+        Phase::Describing => "fetching the metadata",
         Phase::Checking => "checking",
         Phase::Downloading => "downloading",
         Phase::Seeding => "seeding",

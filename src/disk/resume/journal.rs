@@ -116,6 +116,10 @@ impl Journal {
 
     /// Takes in a record; `None` if it says what can't be.
     fn apply(&mut self, kind: u8, mut payload: &[u8]) -> Option<()> {
+        // A record is believed as a whole or not at all.
+        if !self.fits(kind, payload) {
+            return None;
+        }
         let from = &mut payload;
         match kind {
             kind if kind == Kind::Epoch as u8 => {
@@ -164,6 +168,24 @@ impl Journal {
             _ => return None,
         }
         from.is_empty().then_some(())
+    }
+
+    /// Whether a record of fixed form has that form, and is about files that there are.
+    fn fits(&self, kind: u8, payload: &[u8]) -> bool {
+        match kind {
+            kind if kind == Kind::Epoch as u8 => payload.len() == 24,
+            kind if kind == Kind::Beat as u8 => payload.len() == 8,
+            kind if kind == Kind::Totals as u8 => payload.len() == 16,
+            kind if kind == Kind::Clean as u8 => {
+                let mut files = payload.chunks(20);
+                files.all(|mut file| {
+                    file.len() == 20
+                        && u32::take(&mut file)
+                            .is_some_and(|index| (index as usize) < self.files.len())
+                })
+            }
+            _ => true,
+        }
     }
 
     /// Enters an epoch: in another than before, only what is durable is still sure.

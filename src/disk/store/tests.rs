@@ -1,6 +1,9 @@
 //! The store's logic on files in memory.
 
 use super::*;
+
+/// What one read of a slice takes.
+const READ: usize = memory::BUFFER;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::disk::files::FileId;

@@ -3,15 +3,19 @@
 //! It knows neither torrents nor sockets: `Inbox` cuts bytes into messages, `Pipeline` remembers our requests,
 //! `Upload` the peer's, `Outbox` is what goes out next.
 
+pub mod flood;
 pub mod inbox;
 pub mod outbox;
+pub mod pex;
 pub mod pipeline;
 pub mod upload;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::flood::Flood;
 use self::outbox::Outbox;
+use self::pex::PeerExchange;
 use self::pipeline::Pipeline;
 use self::upload::Upload;
 use crate::base::bitfield::Bitfield;
@@ -71,6 +75,8 @@ pub struct Peer {
     pub uploaded: u64,
     /// Bytes it sent that were never asked for.
     pub unrequested: u64,
+    /// What it says beside requests and data.
+    pub flood: Flood,
     /// When it was last choked or unchoked by us.
     pub turned: Instant,
     /// Payload to it since then.
@@ -79,6 +85,20 @@ pub struct Peer {
     pub rest_until: Instant,
     /// The shell knows that there is something to send.
     pub announced: bool,
+    /// Its extended id for peer exchange (BEP 11), if it takes part.
+    pub ut_pex: Option<u8>,
+    /// Its extended id for metadata exchange (BEP 9), if it takes part.
+    pub ut_metadata: Option<u8>,
+    /// It wants nothing (BEP 21).
+    pub upload_only: bool,
+    /// Where others can connect to it, if that is known.
+    pub listens_at: Option<SocketAddr>,
+    /// Peers told and heard of.
+    pub pex: PeerExchange,
+    /// What it said of its pieces before the torrent was described.
+    pub opening: Vec<u8>,
+    /// Bytes of metadata it was given.
+    pub metadata_given: usize,
 }
 
 /// Who opened a connection.
@@ -145,10 +165,18 @@ impl Peer {
             downloaded: 0,
             uploaded: 0,
             unrequested: 0,
+            flood: Flood::default(),
             turned: now,
             given: 0,
             rest_until: now,
             announced: false,
+            ut_pex: None,
+            ut_metadata: None,
+            upload_only: false,
+            listens_at: (direction == Direction::Out).then_some(address),
+            pex: PeerExchange::default(),
+            opening: Vec::new(),
+            metadata_given: 0,
         }
     }
 

@@ -47,6 +47,11 @@ impl Outbox {
         self.bytes.len() - self.sent + self.block_bytes
     }
 
+    /// Bytes to send that are not of blocks.
+    pub fn chatter(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
     /// Whether one more block may be put in.
     pub fn has_room(&self) -> bool {
         self.len() < limits::OUTBOX_MAX && self.parts.len() < PARTS_MAX
@@ -74,8 +79,13 @@ impl Outbox {
         self.block_bytes += block.len as usize;
     }
 
-    /// What to send next, as far as there is room.
-    pub fn poll_transmit<'a>(&'a self, torrent: TorrentId, out: &mut Segments<'a>) {
+    /// What to send next, as far as there is room, and at most `payload` bytes of blocks.
+    pub fn poll_transmit<'a>(
+        &'a self,
+        torrent: TorrentId,
+        mut payload: usize,
+        out: &mut Segments<'a>,
+    ) {
         let mut at = self.sent;
         for part in &self.parts {
             let segment = match *part {
@@ -84,7 +94,18 @@ impl Outbox {
                     at += len;
                     Segment::Bytes(bytes)
                 }
-                Part::Block(block) => Segment::Block { torrent, block },
+                Part::Block(_) if payload == 0 => return,
+                Part::Block(mut block) => {
+                    let len = payload.min(block.len as usize);
+                    payload -= len;
+                    if len < block.len as usize {
+                        // The next call goes on within the block, if it goes on at all.
+                        block.len = len as u32;
+                        out.push(Segment::Block { torrent, block });
+                        return;
+                    }
+                    Segment::Block { torrent, block }
+                }
             };
             if !out.push(segment) {
                 return;
@@ -166,7 +187,7 @@ mod tests {
 
     fn flat(outbox: &Outbox) -> String {
         let mut out = Segments::new(usize::MAX);
-        outbox.poll_transmit(TORRENT, &mut out);
+        outbox.poll_transmit(TORRENT, usize::MAX, &mut out);
         let parts = out.as_slice().iter().map(|segment| match segment {
             Segment::Bytes(bytes) => format!("{}", bytes.len()),
             Segment::Block { block, .. } => format!("[{}+{}]", block.begin, block.len),
@@ -211,8 +232,25 @@ mod tests {
             });
         }
         let mut out = Segments::new(150);
-        outbox.poll_transmit(TORRENT, &mut out);
+        outbox.poll_transmit(TORRENT, usize::MAX, &mut out);
         assert_eq!(out.as_slice().len(), 4);
         assert_eq!(out.bytes(), 226);
+    }
+
+    #[test]
+    fn blocks_are_cut_where_the_payload_ends_and_headers_go_ahead() {
+        let mut outbox = Outbox::new(Instant::default());
+        for at in [0, 100] {
+            outbox.push_block(Block {
+                piece: Piece(0),
+                begin: at,
+                len: 100,
+            });
+        }
+        for (payload, bytes) in [(0, 13), (99, 112), (100, 126), (101, 127), (999, 226)] {
+            let mut out = Segments::new(usize::MAX);
+            outbox.poll_transmit(TORRENT, payload, &mut out);
+            assert_eq!(out.bytes(), bytes, "{payload}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Dialling, accepting, handshakes: how a connection becomes a peer, and how it ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Seat, Session, ban_key};
 use crate::base::escape;
@@ -14,16 +14,17 @@ use crate::engine::peer::outbox::Outbox;
 use crate::engine::peer::{Direction, Peer};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::{Context, Why};
-use crate::wire::extension;
+use crate::engine::tracker::HttpFailure;
 use crate::wire::handshake::{self, Reserved};
 use crate::wire::message::Message;
+use crate::wire::tracker_http::url::is_local;
 
 impl Session {
     /// Dials addresses while there is room for peers and for half-open connections.
     pub(super) fn dial(&mut self, now: Instant) {
         let mut half_open = self.half_open(Direction::Out);
         let full = self.peers() >= self.settings.max_peers;
-        if self.stopping || full {
+        if self.stopping || self.holding || full {
             return;
         }
         for (id, seat) in self.torrents.iter_mut() {
@@ -31,7 +32,7 @@ impl Session {
                 let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else {
                     break;
                 };
-                if self.banned.contains(&ban_key(to.ip())) {
+                if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {
                     seat.torrent.swarm.forget(to);
                     continue;
                 }
@@ -54,9 +55,10 @@ impl Session {
                 .iter()
                 .any(|(_, seat)| seat.torrent.is_ready());
         let full = self.tracker.is_none() && self.peers() >= self.settings.max_peers;
-        let greeted = self.half_open(Direction::In) < self.settings.half_open;
         let banned = self.banned.contains(&ban_key(from.ip()));
-        if self.stopping || !wanted || full || !greeted || banned {
+        let crowd = self.inbound_of(from.ip()) >= limits::PER_HOST && !is_local(from.ip());
+        let shut = self.stopping || self.holding;
+        if shut || !wanted || full || banned || crowd || !self.room_to_greet(now) {
             return None;
         }
         let greeting = Greeting {
@@ -66,7 +68,8 @@ impl Session {
             outbox: Outbox::new(now),
         };
         let kind = Kind::Greeting(greeting);
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         Some(self.conns.insert(Conn {
             address: from,
             since: now,
@@ -75,12 +78,16 @@ impl Session {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId) {
+        let reserved = self.reserved();
         let full = self.peers() >= self.settings.max_peers;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         match &conn.kind {
-            Kind::Tracker { .. } => self.out.push_back(Output::Transmit { conn: id }),
+            Kind::Tracker(call) if call.needs_trust() => {
+                self.out.push_back(Output::ReadAuthorities { conn: id });
+            }
+            Kind::Tracker(_) => self.out.push_back(Output::Transmit { conn: id }),
             Kind::Dialling { torrent } => {
                 let torrent = *torrent;
                 let Some(seat) = self.torrents.get_mut(torrent) else {
@@ -90,7 +97,7 @@ impl Session {
                     return self.put_back(id);
                 }
                 let info_hash = seat.torrent.metainfo.info_hash;
-                let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
+                let ours = handshake::encode(reserved, info_hash, self.settings.peer_id);
                 let mut outbox = Outbox::new(now);
                 outbox.push_bytes(&ours);
                 conn.since = now;
@@ -117,8 +124,9 @@ impl Session {
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
             }
-            Kind::Tracker { torrent, call, .. } => {
-                self.tracker_unreachable(now, torrent, call, why);
+            Kind::Tracker(call) => {
+                let failure = HttpFailure::Connect(why);
+                self.tell_announcer(now, call.torrent, call.id, Err(failure));
             }
             Kind::Greeting(_) | Kind::Peer { .. } | Kind::Served(_) => {}
         }
@@ -229,7 +237,9 @@ impl Session {
                 };
                 self.out.push_back(Output::Event(event));
             }
-            Kind::Tracker { torrent, call, .. } => self.tracker_broke(now, torrent, call),
+            Kind::Tracker(call) => {
+                self.tell_announcer(now, call.torrent, call.id, Err(HttpFailure::Broken));
+            }
             Kind::Served(_) => {}
         }
     }
@@ -247,7 +257,7 @@ impl Session {
         let is_half_open = |conn: &Conn| match &conn.kind {
             Kind::Dialling { .. } => direction == Direction::Out,
             Kind::Greeting(greeting) => greeting.direction == direction,
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         };
         self.conns
             .iter()
@@ -265,11 +275,52 @@ impl Session {
         let torrent = match conn.kind {
             Kind::Dialling { torrent } => Some(torrent),
             Kind::Greeting(greeting) => greeting.torrent,
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => None,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => None,
         };
         if let Some(seat) = torrent.and_then(|torrent| self.torrents.get_mut(torrent)) {
             seat.torrent.swarm.put_back(conn.address);
         }
+    }
+
+    /// Whether there is room for one more inbound greeting. One that takes longer than it should is closed for it:
+    /// a crowd that greets slowly must not keep honest peers out.
+    fn room_to_greet(&mut self, now: Instant) -> bool {
+        if self.half_open(Direction::In) < self.settings.half_open {
+            return true;
+        }
+        let inbound = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+            Kind::Greeting(greeting) => greeting.direction == Direction::In,
+            Kind::Dialling { .. } | Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => {
+                false
+            }
+        });
+        let oldest = inbound.map(|(id, conn)| (conn.since, id)).min();
+        let slow = oldest.filter(|(since, _)| now - *since >= limits::GREETING_GRACE);
+        if let Some((_, id)) = slow {
+            self.give_up(now, id, "peer.handshake: slow, and others wait");
+        }
+        slow.is_some()
+    }
+
+    /// Inbound connections from this host.
+    fn inbound_of(&self, ip: IpAddr) -> usize {
+        let host = ban_key(ip);
+        let theirs = self.conns.iter().filter(|(_, conn)| match &conn.kind {
+            Kind::Greeting(greeting) => greeting.direction == Direction::In,
+            Kind::Peer { peer, .. } => peer.direction == Direction::In,
+            Kind::Served(_) => true,
+            Kind::Dialling { .. } | Kind::Tracker { .. } => false,
+        });
+        theirs
+            .filter(|(_, conn)| ban_key(conn.address.ip()) == host)
+            .count()
+    }
+
+    /// What we can do, for our handshakes.
+    fn reserved(&self) -> Reserved {
+        let mut reserved = Reserved::OURS;
+        reserved.set_dht(self.dht.is_some());
+        reserved
     }
 
     /// A greeting came to nothing.
@@ -284,10 +335,10 @@ impl Session {
         if !self.torrents.get(torrent)?.torrent.is_ready() {
             return None;
         }
+        let ours = handshake::encode(self.reserved(), info_hash, self.settings.peer_id);
         let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else {
             return None;
         };
-        let ours = handshake::encode(Reserved::OURS, info_hash, self.settings.peer_id);
         greeting.outbox.push_bytes(&ours);
         greeting.torrent = Some(torrent);
         self.out.push_back(Output::Transmit { conn: id });
@@ -345,6 +396,11 @@ impl Session {
         peer_id: PeerId,
         reserved: Reserved,
     ) {
+        let Some(seat) = self.torrents.get(torrent) else {
+            return;
+        };
+        let payload = self.our_handshake(&seat.torrent);
+        let dht_port = self.dht_port().filter(|_| !seat.torrent.metainfo.private);
         let Some(Seat { torrent: t, .. }) = self.torrents.get_mut(torrent) else {
             return;
         };
@@ -374,8 +430,6 @@ impl Session {
         };
         t.handle_joined(&cx, id, &mut peer);
         if reserved.extended() {
-            let payload =
-                extension::encode_handshake(&self.settings.user_agent, self.settings.port);
             peer.send(
                 now,
                 Message::Extended {
@@ -383,6 +437,9 @@ impl Session {
                     payload: &payload,
                 },
             );
+        }
+        if let Some(port) = dht_port.filter(|_| reserved.dht()) {
+            peer.send(now, port);
         }
         let client = escape::escape_field(&peer_id.0[..8]);
         let event = Event::PeerConnected {
@@ -396,7 +453,8 @@ impl Session {
             peer,
         };
         self.out.push_back(Output::Event(event));
-        self.timers.set_earlier(Timer::Sweep, now + limits::SWEEP);
+        self.timers
+            .set_earlier(Timer::Sweep, now + self.settings.sweep);
         if !self.timers.is_set(Timer::Choke) {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
         }

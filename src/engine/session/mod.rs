@@ -3,13 +3,19 @@
 //! | file | what of the session it holds |
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
+//! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
 //! | `peers.rs` | messages of peers, orders of torrents |
+//! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
+//! | `names.rs` | the addresses of trackers' names |
 
+mod finders;
 mod greetings;
+mod names;
 mod peers;
+mod rates;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -18,22 +24,26 @@ mod trackers;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Settings};
+use self::rates::Rates;
+use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Selection, Settings};
 use super::conn::{Conn, Kind};
+use super::dht::Dht;
 use super::io::{
     ConnId, ConnTag, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
     TorrentTag,
 };
+use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::{Context, Order, Torrent};
-use super::tracker::Announcer;
 use super::tracker::serve::TinyTracker;
+use super::tracker::{Announcer, Identity};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::base::time::{Instant, earliest};
+use crate::net::resolver::{Resolver, ResolverConfig};
 
 /// The engine: pure, driven by `handle` and drained by `poll_output`.
 ///
@@ -62,9 +72,15 @@ pub struct Session {
     pool: Pool,
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
+    rates: Rates,
     tracker: Option<TinyTracker>,
+    dht: Option<Dht>,
+    lsd: Option<Lsd>,
+    resolver: Resolver,
     key: u32,
     stopping: bool,
+    /// Whether nobody is connected to.
+    holding: bool,
 }
 
 /// A torrent and what announces it.
@@ -75,11 +91,13 @@ struct Seat {
 
 impl Session {
     /// A session that knows no torrent yet; all its chance follows from `seed`.
-    pub fn new(_now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, settings: Settings, seed: [u8; 32]) -> Self {
         let mut rng = Rng::new(seed);
-        Self {
+        let mut session = Self {
             tracker: settings.serve_tracker.then(TinyTracker::default),
+            resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
+            rates: Rates::new(now, &settings),
             settings,
             rng,
             conns: Slots::default(),
@@ -90,7 +108,13 @@ impl Session {
             timers: TimerTable::default(),
             banned: BTreeSet::new(),
             stopping: false,
-        }
+            holding: false,
+            dht: None,
+            lsd: None,
+        };
+        session.new_dht(now);
+        session.new_lsd(now);
+        session
     }
 
     /// The world tells the session one thing. Drain `poll_output` before the next call.
@@ -107,13 +131,24 @@ impl Session {
             Input::Ended { conn } => self.handle_ended(now, conn),
             Input::Failed { conn } => self.close(now, conn, "broken"),
             Input::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Input::Multicast { from, bytes } => self.handle_lsd_datagram(now, from, bytes),
+            Input::Dns { socket, event } => self.handle_dns(now, socket, event),
+            Input::DnsConfig { resolv_conf, hosts } => {
+                self.handle_dns_config(now, resolv_conf, hosts);
+            }
+            Input::Authorities {
+                conn,
+                trust,
+                now_unix,
+            } => self.handle_trust(now, conn, trust, now_unix),
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
         self.finish_stop();
     }
 
-    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards.
+    /// A connection came in; `None` refuses it (close the socket). Drain `poll_output` afterwards, and before the
+    /// new name is put where another may still stand: one may be closed to make room.
     pub fn accept(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         self.handle_accepted(now, from)
     }
@@ -131,7 +166,21 @@ impl Session {
             return Err(CommandError::Stopping);
         }
         let reply = match command {
-            Command::Add(add) => Reply::Added(self.add(now, add)?),
+            Command::Add(add) => Reply::Added(self.add(now, add, true)?),
+            Command::AddUndescribed(add) => Reply::Added(self.add(now, add, false)?),
+            Command::Describe { torrent, metainfo } => {
+                let seat = self
+                    .torrents
+                    .get_mut(torrent)
+                    .ok_or(CommandError::Unknown)?;
+                if !seat.torrent.describe(metainfo, &mut self.rng) {
+                    return Err(CommandError::Unknown);
+                }
+                self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+                // It may have turned out to be private.
+                self.seek(now, torrent);
+                Reply::Done
+            }
             Command::AddPeers { torrent, peers } => {
                 let seat = self
                     .torrents
@@ -152,6 +201,13 @@ impl Session {
                     seat.announcer.start(now);
                 }
                 self.timers.set_earlier(Timer::Sweep, now);
+                self.seek(now, torrent);
+                Reply::Done
+            }
+            Command::Select { torrent, selection } => self.select(now, torrent, selection)?,
+            Command::Hold(holding) => {
+                self.holding = holding;
+                self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
             Command::Shutdown => {
@@ -169,13 +225,17 @@ impl Session {
     }
 
     /// What `conn` has to send, as much as `out` has room for; the same until `transmitted` says it went.
-    pub fn poll_transmit<'a>(&'a self, conn: ConnId, out: &mut Segments<'a>) {
+    pub fn poll_transmit<'a>(&'a self, now: Instant, conn: ConnId, out: &mut Segments<'a>) {
         match self.conns.get(conn).map(|conn| &conn.kind) {
-            Some(Kind::Peer { torrent, peer, .. }) => peer.outbox.poll_transmit(*torrent, out),
-            Some(Kind::Greeting(greeting)) => {
-                greeting.outbox.poll_transmit(TorrentId::from_bits(0), out);
+            Some(Kind::Peer { torrent, peer, .. }) => {
+                let payload = self.rates.up_allowance(now);
+                peer.outbox.poll_transmit(*torrent, payload, out);
             }
-            Some(Kind::Tracker { http, .. }) => push_bytes(out, http.poll_transmit()),
+            Some(Kind::Greeting(greeting)) => {
+                let nothing = TorrentId::from_bits(0);
+                greeting.outbox.poll_transmit(nothing, 0, out);
+            }
+            Some(Kind::Tracker(call)) => push_bytes(out, call.poll_transmit()),
             Some(Kind::Served(http)) => push_bytes(out, http.poll_transmit()),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -189,6 +249,7 @@ impl Session {
         let ended = match kind {
             Kind::Peer { torrent, peer, .. } => {
                 let payload = peer.outbox.transmitted(now, bytes);
+                self.rates.sent(now, conn, bytes);
                 if let Some(seat) = self.torrents.get_mut(*torrent) {
                     if payload > 0 {
                         seat.torrent.flow.sent(now, payload);
@@ -206,8 +267,8 @@ impl Session {
                 greeting.outbox.transmitted(now, bytes);
                 false
             }
-            Kind::Tracker { http, .. } => {
-                http.transmitted(bytes);
+            Kind::Tracker(call) => {
+                call.transmitted(bytes);
                 false
             }
             Kind::Served(http) => {
@@ -231,17 +292,25 @@ impl Session {
             };
             earliest(own, seat.announcer.poll_timeout())
         });
-        seats.fold(self.timers.next(), earliest)
+        let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
+        let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
+        let finders = earliest(dht, lsd);
+        let names = self.resolver.poll_timeout();
+        let rates = earliest(self.timers.next(), self.rates.poll_timeout());
+        seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
-    pub fn read_allowance(&self, _now: Instant, _conn: ConnId) -> usize {
+    pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        if self.pool.out() > self.conns.len() + JOINED_MAX {
-            0
-        } else {
-            usize::MAX
+        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        // Who does not take what its messages make us say sends no more of them.
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            _ if behind => 0,
+            Some(Kind::Peer { peer, .. }) if peer.outbox.chatter() >= limits::CHATTER_MAX => 0,
+            Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
+            _ => usize::MAX,
         }
     }
 
@@ -253,17 +322,18 @@ impl Session {
             let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
                 Kind::Dialling { torrent } => *torrent == id,
                 Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
             });
             snapshot.torrents.push(TorrentSnapshot {
                 torrent: id,
                 info_hash: torrent.metainfo.info_hash,
                 phase: torrent.phase(),
-                pieces_have: torrent.pieces.have().count(),
-                pieces: torrent.geometry().pieces(),
+                pieces_have: torrent.pieces.wanted() - torrent.pieces.missing(),
+                pieces: torrent.pieces.wanted(),
+                metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
                 pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
-                bytes_have: torrent.pieces.bytes_have(),
-                bytes: torrent.geometry().total(),
+                bytes_have: torrent.pieces.bytes_wanted() - torrent.left(),
+                bytes: torrent.pieces.bytes_wanted(),
                 downloaded: torrent.flow.downloaded,
                 uploaded: torrent.flow.uploaded,
                 wasted: torrent.flow.wasted,
@@ -274,7 +344,7 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.trackers() > 0,
+                    || seat.announcer.has_hope(),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }
@@ -298,32 +368,99 @@ impl Session {
         snapshot
     }
 
-    fn add(&mut self, now: Instant, add: AddTorrent) -> Result<TorrentId, CommandError> {
+    fn add(
+        &mut self,
+        now: Instant,
+        add: AddTorrent,
+        is_described: bool,
+    ) -> Result<TorrentId, CommandError> {
         let info_hash = add.metainfo.info_hash;
         if self.torrent_of(info_hash).is_some() {
             return Err(CommandError::Duplicate(info_hash));
         }
+        let is_scrape = add.aim == Aim::Scrape;
+        let tiers = self.announced(&add);
         let announcer = Announcer::new(
-            if add.aim == Aim::Check {
-                &[]
-            } else {
-                &add.metainfo.trackers
-            },
+            &tiers,
             add.metainfo.private,
-            info_hash,
-            self.settings.peer_id,
-            self.settings.port,
-            self.key,
+            Identity {
+                info_hash,
+                peer_id: self.settings.peer_id,
+                port: self.settings.port,
+                key: self.key,
+                user_agent: self.settings.user_agent.clone(),
+            },
             &mut self.rng,
         );
-        let torrent = Torrent::new(now, TorrentId::from_bits(0), add, &mut self.rng);
+        let (nowhere, rng) = (TorrentId::from_bits(0), &mut self.rng);
+        let torrent = if is_described {
+            Torrent::new(now, nowhere, add, rng)
+        } else {
+            Torrent::undescribed(now, nowhere, add, rng)
+        };
         let id = self.torrents.insert(Seat { torrent, announcer });
-        if let Some(seat) = self.torrents.get_mut(id) {
-            seat.torrent.id = id;
+        let seat = self
+            .torrents
+            .get_mut(id)
+            .expect("it was inserted in the line above");
+        seat.torrent.id = id;
+        if is_scrape {
+            seat.announcer.scrape(now);
+        } else if is_described {
+            self.out
+                .push_back(Output::Disk(DiskOp::Check { torrent: id }));
+        } else {
+            seat.announcer.start(now);
+            self.timers.set_earlier(Timer::Sweep, now);
+            self.drive_announcers(now);
+            self.seek(now, id);
         }
-        self.out
-            .push_back(Output::Disk(DiskOp::Check { torrent: id }));
         Ok(id)
+    }
+
+    /// The trackers that are told of a torrent.
+    fn announced(&mut self, add: &AddTorrent) -> Vec<Vec<String>> {
+        if add.aim == Aim::Check {
+            return Vec::new();
+        }
+        let mut tiers = add.metainfo.trackers.clone();
+        if self.settings.tcp_only {
+            let is_udp = |url: &String| {
+                let scheme = url.get(..UDP_SCHEME.len());
+                scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(UDP_SCHEME))
+            };
+            let count = tiers.iter().flatten().filter(|url| is_udp(url)).count();
+            tiers
+                .iter_mut()
+                .for_each(|tier| tier.retain(|url| !is_udp(url)));
+            if count > 0 {
+                let message = format!("no datagrams are sent, so {count} UDP trackers are skipped");
+                let kind = "tracker.udp";
+                self.out
+                    .push_back(Output::Event(Event::Warning { kind, message }));
+            }
+        }
+        tiers
+    }
+
+    fn select(
+        &mut self,
+        now: Instant,
+        id: TorrentId,
+        selection: Selection,
+    ) -> Result<Reply, CommandError> {
+        let seat = self.torrents.get_mut(id).ok_or(CommandError::Unknown)?;
+        let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
+        let cx = &mut Context {
+            now,
+            rng,
+            out,
+            orders,
+        };
+        seat.torrent.select(cx, selection);
+        self.for_members(now, id, |cx, _, torrent, peer| torrent.reconsider(cx, peer));
+        self.timers.set_earlier(Timer::Sweep, now);
+        Ok(Reply::Done)
     }
 
     fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
@@ -333,13 +470,15 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        for conn in seat.torrent.members.clone() {
+        let members = seat.torrent.members.clone();
+        self.seek(now, torrent);
+        for conn in members {
             self.close(now, conn, "paused");
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
             Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker { .. } | Kind::Served(_) => false,
+            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
@@ -348,6 +487,7 @@ impl Session {
 
     fn shut_down(&mut self, now: Instant) {
         self.stopping = true;
+        (self.dht, self.lsd) = (None, None);
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()
@@ -373,12 +513,13 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
+            self.forget_names();
             self.out.push_back(Output::Event(Event::Stopped));
         }
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {
-        let torrent = match &done {
+        let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
             | DiskDone::Wrote { torrent, .. }
@@ -387,7 +528,7 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(torrent) else {
+        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -405,6 +546,7 @@ impl Session {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);
                     self.drive_announcers(now);
+                    self.seek(now, id);
                 }
             }
             DiskDone::Wrote { block, buffer, .. } => {
@@ -457,3 +599,5 @@ fn push_bytes<'a>(out: &mut Segments<'a>, bytes: &'a [u8]) {
 
 /// Buffers of cut blocks that may be out beside one a connection.
 const JOINED_MAX: usize = 64;
+/// How the URL of a UDP tracker begins.
+const UDP_SCHEME: &str = "udp:";

@@ -9,14 +9,18 @@ use crate::engine::io::{BlockData, ConnId, Event, Output, TorrentId};
 use crate::engine::peer::Peer;
 use crate::engine::peer::inbox::Inbox;
 use crate::engine::torrent::{Context, Order, Torrent, Why};
+use crate::wire::extension::OurHandshake;
 use crate::wire::message::{Message, WireError};
 
 impl Session {
     pub(super) fn handle_received(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
         match self.conns.get(id).map(|conn| &conn.kind) {
-            Some(Kind::Peer { .. }) => self.handle_peer_bytes(now, id, bytes, 0),
+            Some(Kind::Peer { .. }) => {
+                self.rates.received(now, bytes.len());
+                self.handle_peer_bytes(now, id, bytes, 0);
+            }
             Some(Kind::Greeting(_)) => self.handle_greeting_bytes(now, id, bytes),
-            Some(Kind::Tracker { .. }) => self.handle_tracker_bytes(now, id, bytes),
+            Some(Kind::Tracker(_)) => self.handle_tracker_bytes(now, id, bytes),
             Some(Kind::Served(_)) => self.handle_served_bytes(now, id, bytes),
             Some(Kind::Dialling { .. }) | None => {}
         }
@@ -24,7 +28,7 @@ impl Session {
 
     pub(super) fn handle_ended(&mut self, now: Instant, id: ConnId) {
         match self.conns.get(id).map(|conn| &conn.kind) {
-            Some(Kind::Tracker { .. }) => self.handle_tracker_end(now, id),
+            Some(Kind::Tracker(_)) => self.handle_tracker_end(now, id),
             Some(_) => self.close(now, id, "ended"),
             None => {}
         }
@@ -53,7 +57,7 @@ impl Session {
         let Some(Seat { torrent, .. }) = self.torrents.get_mut(*torrent) else {
             return;
         };
-        let bitfield_len = torrent.pieces.have().as_bytes().len();
+        let bitfield_len = torrent.bitfield_len();
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
         let cx = &mut Context {
             now,
@@ -153,6 +157,8 @@ impl Session {
                     }
                 }
                 Order::Complete(torrent) => self.handle_complete(now, torrent),
+                Order::DhtNode(node) => self.handle_dht_port(now, node),
+                Order::OpenEyes(torrent) => self.open_eyes(now, torrent),
                 Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
             }
         }
@@ -255,6 +261,46 @@ impl Session {
         });
     }
 
+    /// The torrent is described and checked: its peers get our handshake again, now with the metadata, and what
+    /// they had said is judged.
+    fn open_eyes(&mut self, now: Instant, id: TorrentId) {
+        let Some(seat) = self.torrents.get(id) else {
+            return;
+        };
+        let payload = self.our_handshake(&seat.torrent);
+        let mut wrong = Vec::new();
+        self.for_members(now, id, |cx, conn, torrent, peer| {
+            if peer.reserved.extended() {
+                peer.send(
+                    now,
+                    Message::Extended {
+                        id: 0,
+                        payload: &payload,
+                    },
+                );
+            }
+            if let Err(why) = torrent.open_eyes(cx, conn, peer) {
+                wrong.push((conn, why));
+            }
+        });
+        wrong
+            .into_iter()
+            .for_each(|(conn, why)| self.close(now, conn, why));
+    }
+
+    /// What our extension handshake says about a torrent.
+    pub(super) fn our_handshake(&self, torrent: &Torrent) -> Vec<u8> {
+        let metadata_size = Some(torrent.metainfo.info().len()).filter(|len| *len > 0);
+        let ours = OurHandshake {
+            client: &self.settings.user_agent,
+            port: self.settings.port,
+            metadata_size,
+            pex: self.settings.pex && !torrent.metainfo.private,
+            upload_only: torrent.is_complete(),
+        };
+        ours.encode()
+    }
+
     /// Everything is there: trackers are told, and peers that have everything too are of no more use.
     fn handle_complete(&mut self, now: Instant, id: TorrentId) {
         let mut seeds = Vec::new();
@@ -266,6 +312,7 @@ impl Session {
         seeds
             .into_iter()
             .for_each(|seed| self.close(now, seed, "both have everything"));
+        self.seek(now, id);
         if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
             && torrent.was_fetched()
         {

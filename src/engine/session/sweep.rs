@@ -1,5 +1,7 @@
 //! Everything that happens because time passes: deadlines, dialling, refilling, choking.
 
+use std::collections::BTreeSet;
+
 use super::Session;
 use crate::base::limits;
 use crate::base::time::{Instant, earliest};
@@ -13,13 +15,17 @@ use crate::wire::message::Message;
 
 impl Session {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.drive_names(now);
+        self.handle_rate_timeout(now);
         self.drive_announcers(now);
         if self.stopping {
             if self.timers.take_due(Timer::Goodbye, now) {
+                self.forget_names();
                 self.out.push_back(Output::Event(Event::Stopped));
             }
             return;
         }
+        self.drive_finders(now);
         for (id, seat) in self.torrents.iter_mut() {
             if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -45,7 +51,7 @@ impl Session {
         let mut busy = false;
         let mut past = Vec::new();
         for (id, conn) in self.conns.iter() {
-            let young = now - conn.since < limits::GREETING_TIMEOUT;
+            let young = now - conn.since < self.settings.connect_timeout;
             match &conn.kind {
                 Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) if young => busy = true,
                 Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Served(_) => {
@@ -55,7 +61,7 @@ impl Session {
                     busy |= !peer.pipeline.is_empty() || !peer.outbox.is_empty();
                     past.extend(past_time(now, peer).map(|why| (id, why)));
                 }
-                Kind::Tracker { .. } => {}
+                Kind::Tracker(_) => {}
             }
         }
         past.into_iter()
@@ -76,6 +82,7 @@ impl Session {
                 }
             });
             self.refill(now, id);
+            self.describe(now, id, &mut busy);
             self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
         self.dial(now);
@@ -87,10 +94,52 @@ impl Session {
         self.set_next_sweep(now, busy);
     }
 
+    /// Looks for pieces of the metadata of a torrent that has to be described first.
+    fn describe(&mut self, now: Instant, id: TorrentId, busy: &mut bool) {
+        let Some(seat) = self.torrents.get_mut(id) else {
+            return;
+        };
+        let Some(collector) = &mut seat.torrent.collector else {
+            return;
+        };
+        collector.handle_timeout(now);
+        self.for_members(now, id, |cx, conn, torrent, peer| {
+            torrent.ask_metadata(cx, conn, peer);
+            *busy = true;
+        });
+    }
+
+    /// Tells every peer who has come and gone (BEP 11), at most once a minute each.
+    fn exchange_peers(&mut self, now: Instant, id: TorrentId) {
+        if self
+            .torrents
+            .get(id)
+            .is_none_or(|seat| seat.torrent.metainfo.private)
+        {
+            return;
+        }
+        let mut connected = BTreeSet::new();
+        self.for_members(now, id, |_, _, _, peer| connected.extend(peer.listens_at));
+        self.for_members(now, id, |cx, _, _, peer| {
+            let Some(ut_pex) = peer.ut_pex else { return };
+            let own = peer.listens_at.filter(|own| connected.remove(own));
+            if let Some(pex) = peer.pex.poll_message(cx.now, &connected) {
+                peer.send(
+                    now,
+                    Message::Extended {
+                        id: ut_pex,
+                        payload: &pex.encode(),
+                    },
+                );
+            }
+            connected.extend(own);
+        });
+    }
+
     /// The sweep stops when there is nothing to sweep: an idle box sleeps.
     fn set_next_sweep(&mut self, now: Instant, busy: bool) {
         if busy {
-            return self.timers.set(Timer::Sweep, now + limits::SWEEP);
+            return self.timers.set(Timer::Sweep, now + self.settings.sweep);
         }
         let mut next = (self.peers() > 0).then_some(now + limits::SWEEP_IDLE);
         if self.peers() < self.settings.max_peers {
@@ -100,7 +149,7 @@ impl Session {
                 .filter(|(_, seat)| seat.torrent.wants_peers())
             {
                 let dial = seat.torrent.swarm.next_dial();
-                next = earliest(next, dial.map(|at| at.max(now + limits::SWEEP)));
+                next = earliest(next, dial.map(|at| at.max(now + self.settings.sweep)));
             }
         }
         match next {
@@ -165,6 +214,7 @@ impl Session {
             self.for_members(now, id, |cx, conn, torrent, peer| {
                 torrent.set_choked(cx, peer, !unchoked.contains(&conn));
             });
+            self.exchange_peers(now, id);
         }
         if self.peers() > 0 {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);

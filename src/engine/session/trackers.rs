@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use super::{Seat, Session};
 use crate::base::time::Instant;
 use crate::engine::conn::{Conn, Kind};
-use crate::engine::io::{ConnId, ConnectError, Event, Output, TorrentId};
+use crate::engine::io::{ConnId, Event, Output, TorrentId};
 use crate::engine::timers::Timer;
+use crate::engine::tracker::call::TrackerCall;
 use crate::engine::tracker::{Action, CallId, Facts, HttpFailure};
+use crate::net::http_call::Response;
+use crate::net::stream::{TlsConfig, TlsError};
 
 impl Session {
     /// Gives every announcer its time, and carries out what they want.
@@ -26,6 +29,7 @@ impl Session {
             }
             self.drain_actions(now, id);
         }
+        self.settle_names(now);
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
@@ -34,56 +38,50 @@ impl Session {
         if seats.any(|(_, seat)| seat.announcer.handle_datagram(now, from, bytes, rng)) {
             drop(seats);
             self.drive_announcers(now);
+            return;
         }
+        drop(seats);
+        self.handle_dht_datagram(now, from, bytes);
     }
 
     pub(super) fn handle_tracker_bytes(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
-        let Some(Conn {
-            kind:
-                Kind::Tracker {
-                    torrent,
-                    call,
-                    http,
-                },
-            ..
-        }) = self.conns.get_mut(id)
-        else {
+        let Some(call) = self.call(id) else {
             return;
         };
-        if let Some(seat) = self.torrents.get_mut(*torrent) {
-            seat.announcer.handle_http_progress(*call);
+        let result = call.handle_wire(bytes);
+        let (torrent, name) = (call.torrent, call.id);
+        let has_more = !call.poll_transmit().is_empty();
+        if let Some(seat) = self.torrents.get_mut(torrent) {
+            seat.announcer.handle_http_progress(name);
         }
-        let result = http.handle_bytes(bytes);
-        self.finish_call(now, id, result.err().map(HttpFailure::Http));
+        if !self.finish_call(now, id, result.err()) && has_more {
+            self.out.push_back(Output::Transmit { conn: id });
+        }
+    }
+
+    /// Begins TLS on a tracker's connection.
+    pub(super) fn handle_trust(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        trust: Result<TlsConfig, TlsError>,
+        now_unix: u64,
+    ) {
+        let Some(call) = self.call(id) else {
+            return;
+        };
+        let result = call.handle_trust(trust, now_unix);
+        if !self.finish_call(now, id, result.err()) {
+            self.out.push_back(Output::Transmit { conn: id });
+        }
     }
 
     pub(super) fn handle_tracker_end(&mut self, now: Instant, id: ConnId) {
-        let Some(Conn {
-            kind: Kind::Tracker { http, .. },
-            ..
-        }) = self.conns.get_mut(id)
-        else {
+        let Some(call) = self.call(id) else {
             return;
         };
-        let failure = http
-            .handle_end()
-            .err()
-            .map_or(HttpFailure::Broken, HttpFailure::Http);
+        let failure = call.handle_end().err().unwrap_or(HttpFailure::Broken);
         self.finish_call(now, id, Some(failure));
-    }
-
-    pub(super) fn tracker_unreachable(
-        &mut self,
-        now: Instant,
-        torrent: TorrentId,
-        call: CallId,
-        why: ConnectError,
-    ) {
-        self.tell_announcer(now, torrent, call, Err(HttpFailure::Connect(why)));
-    }
-
-    pub(super) fn tracker_broke(&mut self, now: Instant, torrent: TorrentId, call: CallId) {
-        self.tell_announcer(now, torrent, call, Err(HttpFailure::Broken));
     }
 
     /// Takes bytes of an announce made to us, and answers it when it is whole.
@@ -107,37 +105,36 @@ impl Session {
         }
     }
 
-    /// Ends a call whose reply is whole, or that failed; else it goes on.
-    fn finish_call(&mut self, now: Instant, id: ConnId, failure: Option<HttpFailure>) {
-        let Some(Conn {
-            kind:
-                Kind::Tracker {
-                    torrent,
-                    call,
-                    http,
-                },
-            ..
-        }) = self.conns.get_mut(id)
-        else {
-            return;
+    fn call(&mut self, id: ConnId) -> Option<&mut TrackerCall> {
+        match &mut self.conns.get_mut(id)?.kind {
+            Kind::Tracker(call) => Some(call),
+            Kind::Dialling { .. } | Kind::Greeting(_) | Kind::Peer { .. } | Kind::Served(_) => None,
+        }
+    }
+
+    /// Ends a call whose reply is whole, or that failed; else it goes on. Whether it is over.
+    fn finish_call(&mut self, now: Instant, id: ConnId, failure: Option<HttpFailure>) -> bool {
+        let Some(call) = self.call(id) else {
+            return true;
         };
-        let (torrent, call) = (*torrent, *call);
-        let result = match (http.poll_response(), failure) {
+        let (torrent, name) = (call.torrent, call.id);
+        let result = match (call.poll_response(), failure) {
             (Some(response), _) => Ok(response),
             (None, Some(failure)) => Err(failure),
-            (None, None) => return,
+            (None, None) => return false,
         };
         self.conns.remove(id);
         self.out.push_back(Output::Close { conn: id });
-        self.tell_announcer(now, torrent, call, result);
+        self.tell_announcer(now, torrent, name, result);
+        true
     }
 
-    fn tell_announcer(
+    pub(super) fn tell_announcer(
         &mut self,
         now: Instant,
         torrent: TorrentId,
         call: CallId,
-        result: Result<crate::net::http_call::Response, HttpFailure>,
+        result: Result<Response, HttpFailure>,
     ) {
         if let Some(seat) = self.torrents.get_mut(torrent) {
             seat.announcer.handle_http(now, call, result, &mut self.rng);
@@ -145,18 +142,19 @@ impl Session {
         self.drive_announcers(now);
     }
 
-    fn drain_actions(&mut self, now: Instant, id: TorrentId) {
+    pub(super) fn drain_actions(&mut self, now: Instant, id: TorrentId) {
         while let Some(seat) = self.torrents.get_mut(id)
             && let Some(action) = seat.announcer.poll_action()
         {
             match action {
-                Action::Http { call, to, request } => {
-                    let http = Box::new(request);
-                    let kind = Kind::Tracker {
-                        torrent: id,
-                        call,
-                        http,
-                    };
+                Action::Http {
+                    call,
+                    to,
+                    tls,
+                    request,
+                } => {
+                    let call = TrackerCall::new(id, call, request, tls);
+                    let kind = Kind::Tracker(Box::new(call));
                     let conn = self.conns.insert(Conn {
                         address: to,
                         since: now,
@@ -168,23 +166,26 @@ impl Session {
                 Action::Datagram { to, bytes } => {
                     self.out.push_back(Output::Datagram { to, bytes });
                 }
-                Action::Resolve { name } => {
-                    let why = Err("names of trackers are not looked up yet");
-                    seat.announcer
-                        .handle_resolved(now, &name, why, &mut self.rng);
-                }
+                Action::Resolve { name } => self.resolver.resolve(now, &name, &mut self.rng),
                 Action::Peers { peers } => {
                     seat.torrent.swarm.add(peers, false);
                     self.timers.set_earlier(Timer::Sweep, now);
                 }
                 Action::Report { url, result } => {
-                    let result =
-                        result.map_err(|error| format!("{}: {}", error.kind, error.message));
+                    let result = result.map_err(|error| error.to_string());
                     self.out.push_back(Output::Event(Event::Tracker {
                         torrent: id,
                         url,
                         result,
                     }));
+                }
+                Action::Scraped { url, counts } => {
+                    let event = Event::Scraped {
+                        torrent: id,
+                        url,
+                        counts,
+                    };
+                    self.out.push_back(Output::Event(event));
                 }
                 Action::Warning { url, text } => {
                     let message = format!("{url} says: {text}");
@@ -200,8 +201,8 @@ impl Session {
 
     fn abandon(&mut self, torrent: TorrentId, call: CallId) {
         let wanted = |conn: &Conn| {
-            matches!(&conn.kind, Kind::Tracker { torrent: t, call: c, .. }
-                if *t == torrent && *c == call)
+            matches!(&conn.kind, Kind::Tracker(other)
+                if other.torrent == torrent && other.id == call)
         };
         let found = self
             .conns

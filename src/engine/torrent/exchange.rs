@@ -8,7 +8,6 @@ use crate::base::limits;
 use crate::engine::io::{BlockData, ConnId, DiskOp, Output};
 use crate::engine::peer::pipeline::Arrival;
 use crate::engine::peer::{Availability, Peer};
-use crate::wire::extension::ExtensionHandshake;
 use crate::wire::message::Message;
 
 impl Torrent {
@@ -20,8 +19,16 @@ impl Torrent {
         peer: &mut Peer,
         message: Message<'_>,
     ) -> Result<(), Why> {
+        let is_request = matches!(message, Message::Request(_));
+        if !is_request && peer.flood.handle_message(cx.now) {
+            return Err("peer.flood");
+        }
+        if self.is_blind() {
+            return self.handle_blind(cx, conn, peer, message);
+        }
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::KeepAlive | Message::Suggest(_) | Message::Unknown(_) => {}
+            Message::Port(port) => self.handle_port(cx, peer, port),
             Message::Choke => self.handle_choke(cx, conn, peer),
             Message::Unchoke => {
                 peer.choking_us = false;
@@ -58,19 +65,9 @@ impl Torrent {
                     self.fill(cx, conn, peer);
                 }
             }
-            Message::Extended { id: 0, payload } => {
-                let theirs = ExtensionHandshake::decode(payload).map_err(|_| "peer.extension")?;
-                peer.client = theirs.client;
-                if let Some(reqq) = theirs.reqq {
-                    peer.pipeline.set_reqq(reqq);
-                }
-                if let Some(port) = theirs.port {
-                    // We dial back to the port it names, never to a source port.
-                    let address = std::net::SocketAddr::new(peer.address.ip(), port);
-                    self.swarm.add([address], false);
-                }
+            Message::Extended { id, payload } => {
+                self.handle_extended(cx, conn, peer, id, payload)?;
             }
-            Message::Extended { .. } => {}
             Message::Piece { .. } => return Err("peer.internal: piece in the wrong door"),
         }
         Ok(())
@@ -90,7 +87,8 @@ impl Torrent {
             if let Some(asked) = self.asked_at(peer, block) {
                 self.handle_reject(cx, conn, peer, asked);
             }
-            return Ok(());
+            let floods = peer.flood.handle_message(cx.now);
+            return if floods { Err("peer.flood") } else { Ok(()) };
         }
         let bytes = u64::from(block.len);
         self.flow.received(cx.now, bytes);
@@ -171,7 +169,7 @@ impl Torrent {
         if !peer.is_seed() {
             peer.send(cx.now, Message::Have(piece));
         }
-        if peer.has.has(piece) {
+        if peer.has.has(piece) && self.pieces.wants(piece) {
             peer.useful = peer.useful.saturating_sub(1);
             self.tell_interest(cx, peer);
         }
@@ -179,7 +177,7 @@ impl Torrent {
 
     /// We have lost a piece: the peer may have become useful to us.
     pub fn miss(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece) {
-        if peer.has.has(piece) {
+        if peer.has.has(piece) && self.pieces.wants(piece) {
             peer.useful += 1;
             self.tell_interest(cx, peer);
         }
@@ -203,6 +201,14 @@ impl Torrent {
         self.pieces.disown(conn, None);
         peer.pipeline.snub();
         cx.orders.push_back(Order::Refill(self.id));
+    }
+
+    /// The peer has a DHT node; of a private torrent nothing may be made of that (BEP 27).
+    pub(super) fn handle_port(&self, cx: &mut Context<'_>, peer: &Peer, port: u16) {
+        if !self.metainfo.private && port > 0 {
+            let node = std::net::SocketAddr::new(peer.address.ip(), port);
+            cx.orders.push_back(Order::DhtNode(node));
+        }
     }
 
     fn handle_choke(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {
@@ -280,7 +286,7 @@ impl Torrent {
         } else {
             self.picker.add_copy(piece);
         }
-        if !self.pieces.have().has(piece) {
+        if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
             peer.useful += 1;
         }
         self.welcome(cx, conn, peer)
@@ -297,7 +303,8 @@ impl Torrent {
         // Not only in the opening: aria2 sends a whole bitfield where that is shorter than many `have`s.
         self.forget_availability(peer);
         let have = self.pieces.have();
-        peer.useful = bits.iter_without(have).count() as u32;
+        let useful = bits.iter_without(have);
+        peer.useful = useful.filter(|piece| self.pieces.wants(*piece)).count() as u32;
         if bits.is_full() {
             peer.has = Availability::All;
             self.picker.add_seed();
@@ -319,7 +326,7 @@ impl Torrent {
         Ok(())
     }
 
-    fn tell_interest(&self, cx: &Context<'_>, peer: &mut Peer) {
+    pub(super) fn tell_interest(&self, cx: &Context<'_>, peer: &mut Peer) {
         let interested = self.is_fetching() && peer.useful > 0;
         if interested != peer.interested {
             peer.interested = interested;

@@ -5,16 +5,20 @@
 //! the borrow ends.
 //!
 //! ```text
+//! describing --> checking --> ...            (a magnet link: the metadata comes from peers)
 //! checking --> downloading --> seeding        (Aim::Download)
 //! checking --> seeding | idle                 (Aim::Seed, Aim::Check)
 //! ```
 
 pub mod blame;
+mod blind;
 pub mod choker;
 mod exchange;
 mod fill;
+pub mod metadata;
 pub mod picker;
 pub mod pieces;
+mod selection;
 pub mod swarm;
 
 use std::collections::VecDeque;
@@ -24,6 +28,7 @@ use std::time::Duration;
 
 use self::blame::{Blame, Verdict};
 use self::choker::Choker;
+use self::metadata::Collector;
 use self::picker::Picker;
 use self::pieces::Pieces;
 use self::swarm::Swarm;
@@ -31,6 +36,7 @@ use super::command::{AddTorrent, Aim};
 use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
 use super::peer::{Availability, Peer};
 use super::stats::Phase;
+use crate::base::bitfield::Bitfield;
 use crate::base::geometry::Geometry;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
@@ -62,6 +68,9 @@ pub struct Torrent {
     pub paused: bool,
     /// What is wrong with the disk, while something is.
     pub disk: Option<DiskTrouble>,
+    /// What has come of the metadata, while it is looked for.
+    pub collector: Option<Collector>,
+    is_described: bool,
     aim: Aim,
     picker: Picker,
     blame: Blame,
@@ -125,6 +134,10 @@ pub enum Order {
     Lost(TorrentId, Piece),
     /// Look at every peer's pipeline: there is something to ask for again.
     Refill(TorrentId),
+    /// A peer has a node of the DHT here (BEP 5).
+    DhtNode(SocketAddr),
+    /// The torrent is described and checked: judge what its peers have said.
+    OpenEyes(TorrentId),
 }
 
 /// Why a connection ends: words for a log.
@@ -152,6 +165,8 @@ impl Torrent {
             checking: Some(0),
             paused: false,
             disk: None,
+            collector: None,
+            is_described: true,
             aim: add.aim,
             picker: Picker::new(geometry.pieces(), rng),
             blame: Blame::default(),
@@ -160,6 +175,35 @@ impl Torrent {
             seeds: 0,
             metainfo: add.metainfo,
         }
+    }
+
+    /// A torrent of which the info-hash is known and nothing else; `add.metainfo` is a stand-in
+    /// ([`Metainfo::stand_in`]).
+    pub fn undescribed(now: Instant, id: TorrentId, add: AddTorrent, rng: &mut Rng) -> Self {
+        let collector = Self::collector_of(add.metainfo.info_hash);
+        let collector = Some(collector);
+        Self {
+            collector,
+            is_described: false,
+            checking: None,
+            ..Self::new(now, id, add, rng)
+        }
+    }
+
+    /// The metadata is there, and was found good: the torrent has to be checked now. False if it was described
+    /// already, or this is another torrent.
+    pub fn describe(&mut self, metainfo: Arc<Metainfo>, rng: &mut Rng) -> bool {
+        if self.is_described || metainfo.info_hash != self.metainfo.info_hash {
+            return false;
+        }
+        self.pieces = Pieces::new(metainfo.geometry);
+        self.picker = Picker::new(metainfo.geometry.pieces(), rng);
+        self.metainfo = metainfo;
+        self.collector = None;
+        self.is_described = true;
+        self.checking = Some(0);
+        self.seeds = 0;
+        true
     }
 
     /// One piece was looked at by the check.
@@ -182,7 +226,7 @@ impl Torrent {
         }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
-                if !self.pieces.have().has(piece) {
+                if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
                     self.picker.open(piece);
                 }
             }
@@ -193,6 +237,10 @@ impl Torrent {
         if self.is_complete() {
             cx.out
                 .push_back(Output::Event(Event::Complete { torrent: self.id }));
+        }
+        // Peers that came before the torrent was described have waited for this.
+        if !self.members.is_empty() {
+            cx.orders.push_back(Order::OpenEyes(self.id));
         }
     }
 
@@ -349,10 +397,10 @@ impl Torrent {
 
     /// Pieces that have rested are up for picking again, a disk that failed is tried again.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        let picker = &mut self.picker;
+        let (picker, pieces) = (&mut self.picker, &self.pieces);
         self.resting.retain(|(until, piece)| {
             let rests = *until > cx.now;
-            if !rests {
+            if !rests && pieces.wants(*piece) {
                 picker.open(*piece);
             }
             rests
@@ -377,14 +425,27 @@ impl Torrent {
         self.metainfo.geometry
     }
 
-    /// Whether every piece is there.
+    /// Whether every piece that is wanted is there.
     pub fn is_complete(&self) -> bool {
-        self.pieces.have().is_full()
+        self.pieces.missing() == 0
     }
 
     /// Whether pieces are to be fetched, now or when the disk is well again.
     pub fn is_fetching(&self) -> bool {
-        self.aim == Aim::Download && self.is_ready() && !self.is_complete()
+        self.aim == Aim::Download && self.is_described && self.is_ready() && !self.is_complete()
+    }
+
+    /// Whether nothing can be judged that peers say of their pieces.
+    pub fn is_blind(&self) -> bool {
+        !self.is_described || self.checking.is_some()
+    }
+
+    /// Bytes of a bitfield; while that is not known, of the longest that is kept.
+    pub fn bitfield_len(&self) -> usize {
+        if self.is_blind() {
+            return limits::OPENING_MAX / 2;
+        }
+        self.pieces.have().as_bytes().len()
     }
 
     /// Whether it is checked and not stopped: peers are welcome.
@@ -394,17 +455,17 @@ impl Torrent {
 
     /// Whether peers are looked for, not only waited for.
     pub fn wants_peers(&self) -> bool {
-        self.is_fetching()
+        self.is_fetching() || (self.collector.is_some() && self.is_ready())
     }
 
     /// Whether this run fetched it to the end, and not an earlier one.
     pub fn was_fetched(&self) -> bool {
-        self.fetched && self.is_complete()
+        self.fetched && self.pieces.have().is_full()
     }
 
-    /// Bytes that are missing.
+    /// Bytes of wanted pieces that are missing.
     pub fn left(&self) -> u64 {
-        self.geometry().total() - self.pieces.bytes_have()
+        self.pieces.bytes_missing()
     }
 
     /// Peers that have everything.
@@ -416,6 +477,7 @@ impl Torrent {
     pub fn phase(&self) -> Phase {
         match () {
             () if self.paused => Phase::Paused,
+            () if !self.is_described => Phase::Describing,
             () if self.checking.is_some() => Phase::Checking,
             () if self.aim == Aim::Check => Phase::Idle,
             () if self.disk.is_some() => Phase::DiskTrouble,
@@ -444,8 +506,18 @@ impl Torrent {
         }
     }
 
-    /// A piece must be fetched again: at once, or when it has rested.
+    /// Forgets all that is known of a peer's pieces; the counts are those of a torrent just described.
+    fn reset_availability(&mut self, peer: &mut Peer) {
+        peer.has = Availability::Some(Bitfield::new(self.geometry().pieces()));
+        peer.useful = 0;
+        peer.allowed_fast.clear();
+    }
+
+    /// A piece must be fetched again, if it is wanted: at once, or when it has rested.
     fn reopen(&mut self, cx: &mut Context<'_>, piece: Piece) {
+        if !self.pieces.wants(piece) {
+            return;
+        }
         match self.blame.rests_until(cx.now, piece) {
             Some(until) => self.resting.push((until, piece)),
             None => {

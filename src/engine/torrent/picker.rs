@@ -22,6 +22,7 @@ pub struct Picker {
     /// Where each level begins in `order`; one more for the end.
     starts: [u32; LEVELS + 1],
     seeds: u32,
+    sequential: bool,
 }
 
 impl Picker {
@@ -43,7 +44,13 @@ impl Picker {
             open: Bitfield::new(pieces),
             starts,
             seeds: 0,
+            sequential: false,
         }
+    }
+
+    /// Takes the pieces in their order from now on, or the rarest first.
+    pub fn set_sequential(&mut self, sequential: bool) {
+        self.sequential = sequential;
     }
 
     /// Puts a piece up for picking.
@@ -108,7 +115,7 @@ impl Picker {
         u32::from(self.copies[piece.index()]) + self.seeds
     }
 
-    /// The rarest open piece among those that `has` names, or a random one while the torrent has hardly begun.
+    /// The first open piece if it goes in order; else the rarest among those that `has` names, or a random one while the torrent has hardly begun.
     /// Looks at a bounded number of pieces, then walks `bits` (the same set, if it is known) from a random
     /// place; with neither a hit it gives `None`.
     pub fn pick(
@@ -121,6 +128,9 @@ impl Picker {
         let open = self.open.count() as usize;
         if open == 0 {
             return None;
+        }
+        if self.sequential {
+            return self.open.iter().find(|piece| has(*piece));
         }
         if random {
             let drawn = (0..RANDOM_TRIES).map(|_| Piece(self.order[rng.below(open)]));
@@ -291,6 +301,17 @@ mod tests {
             picker.pick(false, &mut rng, Some(&bits), |piece| bits.has(piece)),
             None
         );
+    }
+
+    #[test]
+    fn in_order_the_first_open_piece_that_the_peer_has_is_next() {
+        let (mut picker, mut rng) = picker(100);
+        picker.set_sequential(true);
+        (0..50).for_each(|_| picker.add_copy(Piece(0)));
+        let next = |picker: &Picker, rng: &mut Rng| picker.pick(true, rng, None, |p| p.0 != 1);
+        assert_eq!(next(&picker, &mut rng), Some(Piece(0)));
+        picker.close(Piece(0));
+        assert_eq!(next(&picker, &mut rng), Some(Piece(2)));
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::engine::io::ConnId;
 pub struct Pieces {
     geometry: Geometry,
     have: Bitfield,
+    /// `None`: all of them.
+    wanted: Option<Bitfield>,
+    /// How many of the wanted ones are not there.
+    missing: u32,
     begun: BTreeMap<Piece, Begun>,
     /// Free blocks of all begun pieces.
     free: u32,
@@ -81,6 +85,8 @@ impl Pieces {
         Self {
             geometry,
             have,
+            wanted: None,
+            missing: geometry.pieces(),
             begun: BTreeMap::new(),
             free: 0,
         }
@@ -93,19 +99,60 @@ impl Pieces {
 
     /// Bytes of the pieces that are verified.
     pub fn bytes_have(&self) -> u64 {
-        let full = u64::from(self.have.count()) * u64::from(self.geometry.piece_length());
+        self.bytes_of(self.have.count(), |last| self.have.has(last))
+    }
+
+    /// Wants only these pieces from now on, or all; a set of another size is taken as all.
+    pub fn want(&mut self, wanted: Option<Bitfield>) {
+        let fits = |wanted: &Bitfield| wanted.pieces() == self.geometry.pieces();
+        self.wanted = wanted.filter(fits);
+        self.missing = match &self.wanted {
+            Some(wanted) => wanted.iter_without(&self.have).count() as u32,
+            None => self.geometry.pieces() - self.have.count(),
+        };
+    }
+
+    /// Whether `piece` is wanted, whether it is there or not.
+    pub fn wants(&self, piece: Piece) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.has(piece))
+    }
+
+    /// How many pieces are wanted, whether they are there or not.
+    pub fn wanted(&self) -> u32 {
+        let all = self.geometry.pieces();
+        self.wanted.as_ref().map_or(all, Bitfield::count)
+    }
+
+    /// How many of the wanted pieces are not there.
+    pub fn missing(&self) -> u32 {
+        self.missing
+    }
+
+    /// Bytes of the pieces that are wanted.
+    pub fn bytes_wanted(&self) -> u64 {
+        self.bytes_of(self.wanted(), |last| self.wants(last))
+    }
+
+    /// Bytes of the wanted pieces that are not there.
+    pub fn bytes_missing(&self) -> u64 {
+        self.bytes_of(self.missing, |last| {
+            self.wants(last) && !self.have.has(last)
+        })
+    }
+
+    /// Bytes of so many pieces, the last of the torrent among them or not.
+    fn bytes_of(&self, pieces: u32, with: impl FnOnce(Piece) -> bool) -> u64 {
+        let full = u64::from(pieces) * u64::from(self.geometry.piece_length());
         let last = Piece(self.geometry.pieces() - 1);
         let short = self.geometry.piece_length() - self.geometry.piece_len(last);
-        full - if self.have.has(last) {
-            u64::from(short)
-        } else {
-            0
-        }
+        full - if with(last) { u64::from(short) } else { 0 }
     }
 
     /// A piece is verified, and no longer begun. Gives who sent its blocks.
     pub fn complete(&mut self, piece: Piece) -> Option<Begun> {
-        self.have.insert(piece);
+        if self.have.insert(piece) && self.wants(piece) {
+            self.missing -= 1;
+        }
         self.forget(piece)
     }
 
@@ -117,7 +164,9 @@ impl Pieces {
 
     /// A piece is no longer there: its bytes changed on disk.
     pub fn lose(&mut self, piece: Piece) -> bool {
-        self.have.remove(piece)
+        let was_there = self.have.remove(piece);
+        self.missing += u32::from(was_there && self.wants(piece));
+        was_there
     }
 
     /// Begins a piece for a peer.

@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use super::blame::Blame;
 use crate::engine::io::ConnectError;
 use crate::net::http_call::{HttpCall, HttpError, RedirectError};
+use crate::net::stream::TlsError;
+use crate::wire::tracker_http::url::Host;
+use crate::wire::tracker_udp::Scrape;
 
 /// What an announcer wants done.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub enum Action {
         call: CallId,
         /// Where to connect to.
         to: SocketAddr,
+        /// Whose certificate must be shown, if it goes through TLS.
+        tls: Option<Host>,
         /// The machine that speaks on the connection.
         request: HttpCall,
     },
@@ -47,6 +52,13 @@ pub enum Action {
         url: String,
         /// Peers that it named, or what went wrong.
         result: Result<u32, TrackerError>,
+    },
+    /// What a tracker counts ([`super::Announcer::scrape`]).
+    Scraped {
+        /// The tracker as written in the torrent, escaped.
+        url: String,
+        /// Its counts.
+        counts: Scrape,
     },
     /// A tracker has words for the user.
     Warning {
@@ -81,6 +93,8 @@ pub enum HttpFailure {
     Broken,
     /// The reply could not be read.
     Http(HttpError),
+    /// The server can't be trusted or understood.
+    Tls(TlsError),
 }
 
 impl HttpFailure {
@@ -94,6 +108,21 @@ impl HttpFailure {
             }
             Self::Connect(ConnectError::Other) => connect("can't connect", Blame::Ourselves),
             Self::Broken => connect("the connection broke", Blame::Tracker),
+            Self::Tls(error) => {
+                let blame = match error {
+                    TlsError::Clock | TlsError::NoAuthorities => Blame::Ourselves,
+                    TlsError::Expired
+                    | TlsError::NotYetValid
+                    | TlsError::WrongName
+                    | TlsError::UnknownIssuer
+                    | TlsError::Certificate
+                    | TlsError::Refused
+                    | TlsError::Protocol
+                    | TlsError::Truncated
+                    | TlsError::NotBuilt => Blame::Tracker,
+                };
+                (TrackerError::new(error.kind(), error.to_string()), blame)
+            }
             Self::Http(error) => {
                 let kind = match error {
                     HttpError::BodyTooLong => "tracker.too-large",

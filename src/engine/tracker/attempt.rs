@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Action, CallId, udp};
 use crate::base::time::{Instant, earliest};
 use crate::net::http_call::Redirects;
+use crate::net::resolver::Families;
 use crate::wire::tracker_http::url::TrackerUrl;
 use crate::wire::tracker_http::{Announce, Event};
 
@@ -19,6 +20,8 @@ pub(super) struct Tracker {
     pub(super) not_before: Instant,
     /// Whether its last announce was answered with peers, or that there are none.
     pub(super) is_working: bool,
+    /// Whether any announce to it was ever answered so.
+    pub(super) has_worked: bool,
     pub(super) failures: u32,
     /// Whether it has answered `started` in this run.
     pub(super) knows_us: bool,
@@ -26,6 +29,11 @@ pub(super) struct Tracker {
     pub(super) owes_stopped: bool,
     pub(super) tracker_id: Option<Vec<u8>>,
     pub(super) addresses: Vec<IpAddr>,
+    /// Which of its addresses are used. A public tracker with both families is told of us over both (BEP 7): it
+    /// stands twice in the list then.
+    pub(super) families: Families,
+    /// Its entry for the other family.
+    pub(super) twin: Option<usize>,
     pub(super) connection: Option<udp::Connection>,
     pub(super) attempt: Option<Attempt>,
 }
@@ -38,12 +46,15 @@ impl Tracker {
             due: None,
             not_before: Instant::default(),
             is_working: false,
+            has_worked: false,
             failures: 0,
             knows_us: false,
             owes_completed: false,
             owes_stopped: false,
             tracker_id: None,
             addresses: Vec::new(),
+            families: Families::Both,
+            twin: None,
             connection: None,
             attempt: None,
         }
@@ -75,6 +86,8 @@ pub(super) struct Attempt {
     /// What is asked: the tracker's URL with our parameters, or where it redirected us.
     pub(super) url: TrackerUrl,
     pub(super) redirects: Redirects,
+    /// Addresses that are tried, in this order, if no connection comes about.
+    pub(super) untried: Vec<IpAddr>,
     pub(super) step: Step,
     /// When the tracker counts as failed unless something comes.
     pub(super) silent_at: Instant,

@@ -13,6 +13,9 @@ pub(super) enum Blame {
     Tracker,
     /// This machine's or its network's: 5 s, doubled each time, to 5 min.
     Ourselves,
+    /// The name servers': 5 s, doubled each time, to 45 s. Asking them costs no tracker anything, and a network that
+    /// comes up is used within a minute: the lookup has ten seconds.
+    Names,
     /// Ours, says the tracker (4xx): 30 min.
     Request,
     /// The tracker has said when to come again (BEP 31).
@@ -26,6 +29,7 @@ impl Blame {
         match self {
             Self::Tracker => Some(doubled(TRACKER_PAUSE).min(TRACKER_PAUSE_MAX)),
             Self::Ourselves => Some(doubled(LOCAL_PAUSE).min(LOCAL_PAUSE_MAX)),
+            Self::Names => Some(doubled(LOCAL_PAUSE).min(NAMES_PAUSE_MAX)),
             Self::Request => Some(TRACKER_PAUSE_MAX),
             Self::Told(Retry::After(pause)) => Some(*pause),
             Self::Told(Retry::Never) => None,
@@ -72,3 +76,5 @@ pub(super) const TRACKER_PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
 const LOCAL_PAUSE: Duration = Duration::from_secs(5);
 /// See [`LOCAL_PAUSE`].
 const LOCAL_PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// The longest pause after a failure of the name servers.
+const NAMES_PAUSE_MAX: Duration = Duration::from_secs(45);

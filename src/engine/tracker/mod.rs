@@ -6,16 +6,18 @@
 //! [`Announcer::poll_action`].
 //!
 //! A public torrent's trackers are begun 200 ms apart, in tier order, until one names peers: dead ones delay
-//! nobody. A private torrent's are asked one at a time, as BEP 12 says.
+//! nobody. A private torrent's are asked one at a time, as BEP 12 says. A public tracker that is there over IPv4 and
+//! over IPv6 is told over both (BEP 7), a private one over one of them: it would count us twice.
 //!
 //! ```
 //! use minitorrent::base::{ids::{InfoHash, PeerId}, rng::Rng, time::Instant};
-//! use minitorrent::engine::tracker::{Action, Announcer, Facts};
+//! use minitorrent::engine::tracker::{Action, Announcer, Facts, Identity};
 //!
 //! let (now, mut rng) = (Instant::default(), Rng::new([0; 32]));
 //! let tiers = [vec!["udp://127.0.0.1:6969/announce".to_string()]];
 //! let (hash, id) = (InfoHash([1; 20]), PeerId([2; 20]));
-//! let mut announcer = Announcer::new(&tiers, false, hash, id, 6881, 7, &mut rng);
+//! let identity = Identity { info_hash: hash, peer_id: id, port: 6881, key: 7, user_agent: "me/1".into() };
+//! let mut announcer = Announcer::new(&tiers, false, identity, &mut rng);
 //! announcer.start(now);
 //! while announcer.poll_timeout().is_some_and(|due| due <= now) {
 //!     announcer.handle_timeout(now, &Facts::default(), &mut rng);
@@ -37,16 +39,19 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
 use crate::net::http_call::{HttpCall, Redirects, Response};
-use crate::wire::tracker_http::reply::{Reply, clamp_interval};
+use crate::net::resolver::{DnsError, Families};
+use crate::wire::tracker_http::reply::{Reply, ReplyError, clamp_interval};
+use crate::wire::tracker_http::scrape;
 use crate::wire::tracker_http::url::{Host, Scheme, TrackerUrl, is_local};
 use crate::wire::tracker_http::{Announce, Event};
-use crate::wire::tracker_udp;
+use crate::wire::tracker_udp::{self, Scrape};
 
 pub use self::action::{Action, CallId, Facts, HttpFailure, TrackerError};
 
 mod action;
 mod attempt;
 mod blame;
+pub mod call;
 pub mod serve;
 mod udp;
 
@@ -70,6 +75,8 @@ pub struct Announcer {
     /// Whether the download became complete in this run.
     is_complete: bool,
     external_ip: Option<IpAddr>,
+    /// Whether this run asks for counts and announces nothing.
+    is_scraping: bool,
     calls: u32,
     actions: VecDeque<Action>,
 }
@@ -77,23 +84,10 @@ pub struct Announcer {
 impl Announcer {
     /// Knows the trackers of `tiers`, each tier shuffled (BEP 12), each tracker once, at most
     /// [`limits::TRACKERS_MAX`]; those that can't be used are reported by an action. Nothing is announced
-    /// before [`Announcer::start`]. `port` is where we take connections.
-    pub fn new(
-        tiers: &[Vec<String>],
-        private: bool,
-        info_hash: InfoHash,
-        peer_id: PeerId,
-        port: u16,
-        key: u32,
-        rng: &mut Rng,
-    ) -> Self {
+    /// before [`Announcer::start`].
+    pub fn new(tiers: &[Vec<String>], private: bool, identity: Identity, rng: &mut Rng) -> Self {
         let mut announcer = Self {
-            identity: Identity {
-                info_hash,
-                peer_id,
-                port,
-                key,
-            },
+            identity,
             is_private: private,
             phase: Phase::Idle,
             trackers: Vec::new(),
@@ -103,6 +97,7 @@ impl Announcer {
             fed_at: None,
             is_complete: false,
             external_ip: None,
+            is_scraping: false,
             calls: 0,
             actions: VecDeque::new(),
         };
@@ -133,6 +128,17 @@ impl Announcer {
             tracker.knows_us = false;
             tracker.owes_completed = false;
             tracker.owes_stopped = false;
+        }
+    }
+
+    /// Begins a run that announces nothing: every tracker is asked once for its counts. Each gives one
+    /// [`Action::Scraped`] or a report of what went wrong; [`Announcer::is_stopped`] says when all have.
+    pub fn scrape(&mut self, now: Instant) {
+        self.start(now);
+        self.is_scraping = true;
+        self.is_private = false;
+        if self.trackers.is_empty() {
+            self.phase = Phase::Idle;
         }
     }
 
@@ -223,9 +229,14 @@ impl Announcer {
         };
         if let Some(attempt) = &mut self.trackers[at].attempt {
             attempt.step = Step::Between;
+            if matches!(result, Err(HttpFailure::Connect(_))) && !attempt.untried.is_empty() {
+                let ip = attempt.untried.remove(0);
+                return self.speak(now, at, ip, rng);
+            }
         }
         match result {
             Ok(response) if response.is_redirect() => self.redirect(now, at, &response, rng),
+            Ok(response) if self.is_scraping => self.read_counts(now, at, &response),
             Ok(response) => match read_response(&response) {
                 Ok(reply) => self.succeed(now, at, reply),
                 Err((error, blame)) => self.fail(now, at, error, blame),
@@ -270,6 +281,9 @@ impl Announcer {
             return false;
         };
         *silent_at = now + SILENCE;
+        if self.is_scraping {
+            exchange.scrape();
+        }
         let progress = exchange.handle_reply(now, transaction, reply.body, rng);
         tracker.connection = exchange.connection();
         self.progress(now, at, progress);
@@ -281,7 +295,7 @@ impl Announcer {
         &mut self,
         now: Instant,
         name: &str,
-        result: Result<&[IpAddr], &str>,
+        result: Result<&[IpAddr], DnsError>,
         rng: &mut Rng,
     ) {
         for at in 0..self.trackers.len() {
@@ -295,7 +309,7 @@ impl Announcer {
                     let kept = addresses.iter().take(ADDRESSES_MAX).copied().collect();
                     self.reach(now, at, kept, rng);
                 }
-                Ok(_) => self.fail_name(now, at, "the name has no address"),
+                Ok(_) => self.fail_name(now, at, DnsError::NotFound),
                 Err(why) => self.fail_name(now, at, why),
             }
         }
@@ -326,15 +340,21 @@ impl Announcer {
         self.phase != Phase::Running && self.trackers.iter().all(is_over)
     }
 
-    /// How many trackers can be used.
+    /// How many trackers can be used; one that is told over both families counts twice.
     pub fn trackers(&self) -> usize {
         self.trackers.len()
+    }
+
+    /// Whether a tracker may yet say something.
+    pub fn has_hope(&self) -> bool {
+        let is_over = self.is_scraping && self.is_stopped();
+        !self.trackers.is_empty() && !is_over
     }
 
     fn add(&mut self, tier: usize, text: &str) {
         let shown = escape_field(text.as_bytes());
         let url = match TrackerUrl::parse(text) {
-            Ok(url) if url.scheme != Scheme::Https => url,
+            Ok(url) if is_spoken(url.scheme) => url,
             Ok(_) => return self.refuse(shown, TrackerError::no_tls()),
             Err(error) => {
                 return self.refuse(shown, TrackerError::new("tracker.url", error.to_string()));
@@ -377,6 +397,7 @@ impl Announcer {
             Phase::Running if self.is_hunting || tracker.is_working || tracker.owes_completed => {
                 tracker.due.map(|due| due.max(self.gate))
             }
+            Phase::Running if self.twin_works(tracker) => tracker.due.map(|due| due.max(self.gate)),
             Phase::Running => None,
         }
     }
@@ -414,7 +435,7 @@ impl Announcer {
             key: self.identity.key,
         };
         let mut url = tracker.url.clone();
-        if url.scheme == Scheme::Http {
+        if url.scheme != Scheme::Udp {
             url.path_and_query =
                 announce.target(&url.path_and_query, tracker.tracker_id.as_deref());
         }
@@ -422,11 +443,15 @@ impl Announcer {
             announce,
             url,
             redirects: Redirects::default(),
+            untried: Vec::new(),
             step: Step::Between,
             silent_at: now + SILENCE,
             whole_by: now + WHOLE,
             is_judged: false,
         });
+        if self.is_scraping {
+            return self.begin_scrape(now, at, rng);
+        }
         // A goodbye has no time for names: the address that was good for the rest will do.
         if self.phase == Phase::Stopping && !tracker.addresses.is_empty() {
             let known = tracker.addresses.clone();
@@ -468,23 +493,83 @@ impl Announcer {
         }
     }
 
-    /// Speaks to one of `addresses`, another one after each failure.
-    fn reach(&mut self, now: Instant, at: usize, addresses: Vec<IpAddr>, rng: &mut Rng) {
+    /// Speaks to one of `addresses`, beginning with another one after each failure.
+    fn reach(&mut self, now: Instant, at: usize, mut addresses: Vec<IpAddr>, rng: &mut Rng) {
+        let is_own = |tracker: &Tracker| {
+            let host = tracker.attempt.as_ref().map(|attempt| &attempt.url.host);
+            host == Some(&tracker.url.host)
+        };
+        if is_own(&self.trackers[at]) && !self.is_private && !self.is_scraping {
+            self.part(now, at, &addresses);
+        }
         let tracker = &mut self.trackers[at];
+        let families = tracker.families;
+        addresses.retain(|ip| match families {
+            Families::Both => true,
+            Families::V4 => ip.is_ipv4(),
+            Families::V6 => ip.is_ipv6(),
+        });
+        if self.is_private {
+            // The one family that it knows us by is always the same.
+            addresses.sort_by_key(IpAddr::is_ipv6);
+        }
+        let is_own = is_own(tracker);
         let Some(attempt) = &mut tracker.attempt else {
             return;
         };
-        let Some(&ip) = addresses.get(tracker.failures as usize % addresses.len().max(1)) else {
-            return;
-        };
-        let to = SocketAddr::new(ip.to_canonical(), attempt.url.port);
-        if attempt.url.host == tracker.url.host {
+        if addresses.is_empty() {
+            return self.fail_name(now, at, DnsError::NotFound);
+        }
+        if is_own {
             // A name that was public stays so, whatever its server says later.
             for &earlier in &tracker.addresses {
                 let _ = attempt.redirects.reach(earlier);
             }
-            tracker.addresses = addresses;
+            tracker.addresses.clone_from(&addresses);
         }
+        let first = tracker.failures as usize % addresses.len();
+        addresses.rotate_left(first);
+        let ip = addresses.remove(0);
+        attempt.untried = addresses;
+        self.speak(now, at, ip, rng);
+    }
+
+    /// Gives a public tracker that has addresses of both families a second entry, for IPv6.
+    fn part(&mut self, now: Instant, at: usize, addresses: &[IpAddr]) {
+        let has_both =
+            addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6);
+        let tracker = &mut self.trackers[at];
+        if !has_both || tracker.families != Families::Both || self.phase != Phase::Running {
+            return;
+        }
+        let mut other = Tracker::new(tracker.url.clone(), tracker.shown.clone());
+        tracker.families = Families::V4;
+        other.families = Families::V6;
+        other.due = Some(now);
+        other.twin = Some(at);
+        let new = self.trackers.len();
+        self.trackers[at].twin = Some(new);
+        self.trackers.push(other);
+        for tier in &mut self.tiers {
+            if let Some(place) = tier.iter().position(|&index| index == at) {
+                tier.insert(place + 1, new);
+            }
+        }
+    }
+
+    /// Whether the entry of the same tracker for the other family works.
+    fn twin_works(&self, tracker: &Tracker) -> bool {
+        let twin = tracker.twin.and_then(|twin| self.trackers.get(twin));
+        twin.is_some_and(|twin| twin.is_working)
+    }
+
+    /// Begins the exchange with a tracker's address.
+    fn speak(&mut self, now: Instant, at: usize, ip: IpAddr, rng: &mut Rng) {
+        let tracker = &mut self.trackers[at];
+        let Some(attempt) = &mut tracker.attempt else {
+            return;
+        };
+        let to = SocketAddr::new(ip.to_canonical(), attempt.url.port);
         attempt.silent_at = now + SILENCE;
         if attempt.url.scheme == Scheme::Udp {
             let known = tracker.connection;
@@ -505,12 +590,19 @@ impl Announcer {
             return self.fail(now, at, error, Blame::Tracker);
         }
         let url = &attempt.url;
-        match HttpCall::get(&url.host_header(), &url.path_and_query, USER_AGENT) {
+        let tls = (url.scheme == Scheme::Https).then(|| url.host.clone());
+        let user_agent = &self.identity.user_agent;
+        match HttpCall::get(&url.host_header(), &url.path_and_query, user_agent) {
             Ok(request) => {
                 let call = CallId(self.calls);
                 self.calls = self.calls.wrapping_add(1);
                 attempt.step = Step::Http(call);
-                self.actions.push_back(Action::Http { call, to, request });
+                self.actions.push_back(Action::Http {
+                    call,
+                    to,
+                    tls,
+                    request,
+                });
             }
             Err(error) => {
                 let (error, blame) = HttpFailure::Http(error).judge();
@@ -525,7 +617,7 @@ impl Announcer {
         };
         let location = response.location.as_deref().unwrap_or_default();
         let error = match attempt.redirects.follow(&attempt.url, location) {
-            Ok(url) if url.scheme != Scheme::Https => {
+            Ok(url) if is_spoken(url.scheme) => {
                 attempt.url = url;
                 return self.find(now, at, rng);
             }
@@ -546,12 +638,16 @@ impl Announcer {
             let message = format!("no answer within {seconds} s");
             let error = TrackerError::new("tracker.timeout", message);
             match attempt.step {
+                // Another address is not known to be silent.
+                Step::Udp(_) if !attempt.untried.is_empty() => {
+                    return self.fail(now, at, error, Blame::Ourselves);
+                }
                 // Retransmission goes on behind it, and a late answer is used.
-                Step::Udp(_) if self.phase == Phase::Running => {
+                Step::Udp(_) if self.phase == Phase::Running && !self.is_scraping => {
                     attempt.is_judged = true;
                     self.count_failure(at, error);
                 }
-                Step::Resolving(_) => return self.fail(now, at, error, Blame::Ourselves),
+                Step::Resolving(_) => return self.fail(now, at, error, Blame::Names),
                 Step::Http(_) | Step::Udp(_) | Step::Between => {
                     return self.fail(now, at, error, Blame::Tracker);
                 }
@@ -590,6 +686,7 @@ impl Announcer {
                 };
                 self.succeed(now, at, reply);
             }
+            udp::Progress::Scraped(counts) => self.end_scrape(at, Some(counts)),
             udp::Progress::Refused(reason) => {
                 let error = TrackerError::new("tracker.failure", reason);
                 self.fail(now, at, error, Blame::Tracker);
@@ -619,6 +716,7 @@ impl Announcer {
         }
         tracker.failures = 0;
         tracker.is_working = true;
+        tracker.has_worked = true;
         let least = reply.min_interval.unwrap_or(limits::INTERVAL_MIN);
         tracker.not_before = now + least;
         let next = now + reply.interval.max(least);
@@ -657,15 +755,25 @@ impl Announcer {
         }
     }
 
-    fn fail_name(&mut self, now: Instant, at: usize, why: &str) {
-        let error = TrackerError::new("dns", escape_field(why.as_bytes()));
-        self.fail(now, at, error, Blame::Ourselves);
+    fn fail_name(&mut self, now: Instant, at: usize, why: DnsError) {
+        let blame = match why {
+            DnsError::NotFound | DnsError::BadName => Blame::Ourselves,
+            DnsError::ServerFailure
+            | DnsError::TimedOut
+            | DnsError::Unreachable
+            | DnsError::Busy => Blame::Names,
+        };
+        self.fail(now, at, TrackerError::new("dns", why.to_string()), blame);
     }
 
     /// Ends an attempt that failed and sets the time of the next.
     fn fail(&mut self, now: Instant, at: usize, error: TrackerError, blame: Blame) {
         let tracker = &mut self.trackers[at];
-        let pause = blame.pause(tracker.failures);
+        let mut pause = blame.pause(tracker.failures);
+        if tracker.families == Families::V6 && tracker.twin.is_some() && !tracker.has_worked {
+            // There is hardly ever IPv6 where there was none.
+            pause = pause.map(|_| TRACKER_PAUSE_MAX);
+        }
         tracker.abandon(&mut self.actions);
         tracker.due = pause.map(|pause| now + pause);
         if self.phase == Phase::Stopping {
@@ -673,14 +781,73 @@ impl Announcer {
             tracker.owes_stopped = false;
         }
         self.count_failure(at, error);
+        if self.is_scraping {
+            self.end_scrape(at, None);
+        }
+    }
+
+    /// Makes the announce that begins a request for counts.
+    fn begin_scrape(&mut self, now: Instant, at: usize, rng: &mut Rng) {
+        let info_hash = self.identity.info_hash;
+        if self.trackers[at].url.scheme == Scheme::Udp {
+            return self.find(now, at, rng);
+        }
+        // What was put behind the tracker's own target is for an announce.
+        let own = &self.trackers[at].url.path_and_query;
+        let Some(target) = scrape::target(own, &info_hash) else {
+            let error = TrackerError::new("tracker.scrape", "its URL has no place for that");
+            return self.fail(now, at, error, Blame::Tracker);
+        };
+        if let Some(attempt) = &mut self.trackers[at].attempt {
+            attempt.url.path_and_query = target;
+        }
+        self.find(now, at, rng);
+    }
+
+    fn read_counts(&mut self, now: Instant, at: usize, response: &Response) {
+        let counts = scrape::parse(&response.body, &self.identity.info_hash);
+        let is_good = (200..300).contains(&response.status);
+        let (kind, message) = match counts {
+            Ok(counts) if is_good => return self.end_scrape(at, Some(counts)),
+            Err(ReplyError::Failure { reason, .. }) => ("tracker.failure", reason),
+            Ok(_) | Err(ReplyError::Malformed) if !is_good => {
+                ("tracker.status", format!("HTTP status {}", response.status))
+            }
+            Ok(_) | Err(ReplyError::Malformed) => {
+                let message = "the reply says nothing of this torrent";
+                ("tracker.reply", message.to_owned())
+            }
+        };
+        let error = TrackerError::new(kind, message);
+        self.fail(now, at, error, Blame::Tracker);
+    }
+
+    /// A tracker has answered or failed: it is not asked again. The last one ends the run.
+    fn end_scrape(&mut self, at: usize, counts: Option<Scrape>) {
+        let tracker = &mut self.trackers[at];
+        tracker.attempt = None;
+        tracker.due = None;
+        if let Some(counts) = counts {
+            let url = tracker.shown.clone();
+            self.actions.push_back(Action::Scraped { url, counts });
+        }
+        let is_over = |tracker: &Tracker| tracker.attempt.is_none() && tracker.due.is_none();
+        if self.trackers.iter().all(is_over) {
+            self.phase = Phase::Idle;
+        }
     }
 
     fn count_failure(&mut self, at: usize, error: TrackerError) {
         let tracker = &mut self.trackers[at];
         tracker.failures = tracker.failures.saturating_add(1);
         tracker.is_working = false;
+        // Most machines and trackers have one family that works; only its failures are news.
+        let is_second = tracker.families == Families::V6 && tracker.twin.is_some();
+        let is_news = !is_second || tracker.has_worked;
         let url = tracker.shown.clone();
-        self.refuse(url, error);
+        if is_news && !self.twin_works(&self.trackers[at]) {
+            self.refuse(url, error);
+        }
         self.is_hunting |= !self.trackers.iter().any(|tracker| tracker.is_working);
     }
 
@@ -700,11 +867,23 @@ impl Announcer {
 }
 
 /// Who we are to every tracker.
-struct Identity {
-    info_hash: InfoHash,
-    peer_id: PeerId,
-    port: u16,
-    key: u32,
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Our name (BEP 20).
+    pub peer_id: PeerId,
+    /// Where we take connections.
+    pub port: u16,
+    /// What tells us apart from others at our address, and is the same over both families.
+    pub key: u32,
+    /// What HTTP trackers are told; private ones know clients by it and cut long ones: under 64 bytes.
+    pub user_agent: String,
+}
+
+/// Whether this build can speak so.
+fn is_spoken(scheme: Scheme) -> bool {
+    scheme != Scheme::Https || cfg!(feature = "tls")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -714,8 +893,6 @@ enum Phase {
     Stopping,
 }
 
-/// Private trackers tell clients by it and cut long ones: under 64 bytes.
-const USER_AGENT: &str = concat!("minitorrent/", env!("CARGO_PKG_VERSION"));
 /// Time between the beginnings of a public torrent's announces.
 const STAGGER: Duration = Duration::from_millis(200);
 /// Announces under way at once.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
 use crate::wire::tracker_http::Announce;
-use crate::wire::tracker_udp::{self, ReplyBody};
+use crate::wire::tracker_udp::{self, ReplyBody, Scrape};
 
 /// A connection id and what it is good for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     /// Whether the connection id came from an earlier exchange: the tracker may have forgotten it.
     is_inherited: bool,
     has_announced: bool,
+    /// Whether counts are asked for instead of peers.
+    is_scrape: bool,
     connect_transaction: u32,
     announce_transaction: u32,
     timeouts: u32,
@@ -57,6 +59,7 @@ impl Exchange {
             connection,
             is_inherited: connection.is_some(),
             has_announced: false,
+            is_scrape: false,
             connect_transaction: rng.next_u32(),
             announce_transaction: rng.next_u32(),
             timeouts: 0,
@@ -64,6 +67,12 @@ impl Exchange {
         };
         let datagram = exchange.send(now);
         (exchange, datagram)
+    }
+
+    /// Asks for counts instead of announcing anything, from the next datagram on; the first one, for a connection
+    /// id, is the same.
+    pub(super) fn scrape(&mut self) {
+        self.is_scrape = true;
     }
 
     /// Whether a datagram of `from` that carries `transaction` may be an answer.
@@ -97,12 +106,15 @@ impl Exchange {
             }
             ReplyBody::Announced {
                 interval, peers, ..
-            } if is_announce => Progress::Announced { interval, peers },
+            } if is_announce && !self.is_scrape => Progress::Announced { interval, peers },
             ReplyBody::Refused(_) if is_announce && self.is_inherited => {
                 self.reconnect(rng);
                 Progress::Send(self.send(now))
             }
             ReplyBody::Refused(reason) => Progress::Refused(reason),
+            ReplyBody::Scraped(counts) if is_announce && self.is_scrape => counts
+                .first()
+                .map_or(Progress::None, |one| Progress::Scraped(*one)),
             ReplyBody::Connected { .. } | ReplyBody::Announced { .. } | ReplyBody::Scraped(_) => {
                 Progress::None
             }
@@ -154,6 +166,10 @@ impl Exchange {
             Some(connection) => {
                 self.has_announced = true;
                 let transaction = self.announce_transaction;
+                if self.is_scrape {
+                    let torrent = [self.announce.info_hash];
+                    return tracker_udp::encode_scrape(connection.id, transaction, &torrent);
+                }
                 tracker_udp::encode_announce(connection.id, transaction, &self.announce)
             }
             None => tracker_udp::encode_connect(self.connect_transaction),
@@ -173,6 +189,8 @@ pub(super) enum Progress {
         interval: u32,
         peers: Vec<SocketAddr>,
     },
+    /// The tracker has told its counts: over.
+    Scraped(Scrape),
     /// The tracker has refused: over.
     Refused(String),
     /// Nine requests went unanswered: over.

@@ -57,6 +57,8 @@ mod tests;
 /// [`Resolver::poll_resolved`]; [`Resolver::handle_timeout`] is due at [`Resolver::poll_timeout`].
 pub struct Resolver {
     config: ResolverConfig,
+    /// Whether `config` is more than a guess: names wait until it is.
+    is_configured: bool,
     /// Lookups that have asked somebody.
     lookups: Slots<Lookup>,
     /// Names that have to wait for their lookup, and until when they may.
@@ -72,7 +74,17 @@ impl Resolver {
     /// A resolver that knows nothing but its configuration.
     pub fn new(config: ResolverConfig) -> Self {
         Self {
+            is_configured: true,
+            ..Self::unconfigured(config)
+        }
+    }
+
+    /// A resolver that asks nobody before the answer to its first [`Action::ReadConfig`]; `config` says what is known
+    /// until then.
+    pub fn unconfigured(config: ResolverConfig) -> Self {
+        Self {
             config,
+            is_configured: false,
             lookups: Slots::default(),
             waiting: VecDeque::new(),
             net: Net::default(),
@@ -112,7 +124,8 @@ impl Resolver {
     /// The system's configuration, read anew. If it is another, the cache is forgotten and lookups begin again with
     /// the new servers in the time they have left.
     pub fn reconfigure(&mut self, now: Instant, config: ResolverConfig, rng: &mut Rng) {
-        if config == self.config {
+        let was_configured = std::mem::replace(&mut self.is_configured, true);
+        if was_configured && config == self.config {
             return;
         }
         self.config = config;
@@ -132,6 +145,16 @@ impl Resolver {
             }
         }
         self.start(now, rng);
+    }
+
+    /// Forgets all names that are being looked up; their sockets are closed.
+    pub fn abandon(&mut self) {
+        for (_, lookup) in self.lookups.iter_mut() {
+            lookup.abandon(&mut self.net);
+        }
+        self.lookups = Slots::default();
+        self.waiting.clear();
+        self.resolved.clear();
     }
 
     /// Something happened on a socket. What is said of a closed one is ignored.
@@ -222,6 +245,9 @@ impl Resolver {
     /// Begins lookups of waiting names while there is room. A lookup that has had no answer for a while makes room
     /// for others: names that never resolve delay nobody by more than that.
     fn start(&mut self, now: Instant, rng: &mut Rng) {
+        if !self.is_configured {
+            return;
+        }
         let mut fresh = 0;
         for (_, lookup) in self.lookups.iter_mut() {
             lookup.is_fresh &= now < lookup.began + limits::DNS_TIMEOUT;

@@ -153,7 +153,7 @@ pub enum TlsError {
     UnknownIssuer,
     /// The certificate is broken, revoked or not made for servers.
     Certificate,
-    /// There is no certificate of an authority in the file.
+    /// The file of authorities can't be read, or there is no certificate in it.
     NoAuthorities,
     /// The server breaks the connection off, saying so: no common version, cipher or protocol.
     Refused,
@@ -195,7 +195,7 @@ impl fmt::Display for TlsError {
                 "the server's certificate is self-signed or from an unknown authority"
             }
             Self::Certificate => "the server's certificate can't be accepted",
-            Self::NoAuthorities => "the CA file has no certificate in it",
+            Self::NoAuthorities => "the CA file can't be read or has no certificate in it",
             Self::Refused => "the server refused the TLS connection",
             Self::Protocol => "the server does not speak proper TLS",
             Self::Truncated => "the TLS connection was cut off",

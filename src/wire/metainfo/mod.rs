@@ -1,5 +1,6 @@
 //! Metainfo files: what a .torrent says (BEP 3, 12, 17, 19, 27, 47, and the v1 half of BEP 52 hybrids).
 
+pub mod build;
 mod files;
 mod hybrid;
 mod info;
@@ -56,6 +57,29 @@ pub struct Metainfo {
 }
 
 impl Metainfo {
+    /// A stand-in for a torrent of which only the info-hash is known, and perhaps a name and trackers: one
+    /// piece of 16 KiB, so that an announce says that something is missing.
+    pub fn stand_in(info_hash: InfoHash, name: String, trackers: Vec<Vec<String>>) -> Self {
+        let geometry = Geometry::new(1 << 14, 1 << 14).expect("both are above zero");
+        Self {
+            info_hash,
+            info_hash_v2: None,
+            name,
+            geometry,
+            files: Vec::new(),
+            table: FileTable::default(),
+            trackers,
+            web_seeds: Vec::new(),
+            private: false,
+            comment: None,
+            created_by: None,
+            creation_date: None,
+            warnings: Vec::new(),
+            info: Vec::new(),
+            hashes: 0..0,
+        }
+    }
+
     /// Reads a torrent file. Bytes behind it are ignored with a warning; the info-hash is that of the raw
     /// bytes of `info`. Needs memory for a copy of `info`; [`Metainfo::parse_owned`] needs none.
     pub fn parse(bytes: &[u8]) -> Result<Self, MetainfoError> {
@@ -85,6 +109,11 @@ impl Metainfo {
         let mut metainfo = info::read(info, None)?;
         metainfo.info = bytes.to_vec();
         Ok(metainfo)
+    }
+
+    /// Whether it stands in for metadata that is not known yet ([`Metainfo::stand_in`]).
+    pub fn is_stand_in(&self) -> bool {
+        self.info.is_empty()
     }
 
     /// The SHA-1 of `piece`, which must be below `geometry.pieces()`.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::ids::{InfoHash, PeerId};
 
 pub mod reply;
+pub mod scrape;
 pub mod url;
 
 /// What an announce tells a tracker, over HTTP as over UDP.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::base::escape::escape_field;
 use crate::base::limits;
 
 /// A tracker's URL in its parts.
@@ -73,12 +72,12 @@ impl TrackerUrl {
         text
     }
 
-    /// Whether the path's last part is `announce` or begins so (`announce.php`): what a tracker on this
+    /// Whether the path's last part is `announce` or `scrape` or begins so (`announce.php`): what a tracker on this
     /// machine or network must have, so that no torrent can make us call other services there.
     pub fn is_announce(&self) -> bool {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
         let last = path.rsplit('/').next().unwrap_or_default();
-        last.starts_with("announce")
+        last.starts_with("announce") || last.starts_with("scrape")
     }
 
     fn after_scheme(scheme: Scheme, rest: &str) -> Result<Self, UrlError> {
@@ -178,7 +177,8 @@ impl fmt::Display for Host {
         match self {
             Self::Address(IpAddr::V4(ip)) => ip.fmt(f),
             Self::Address(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-            Self::Name(name) => f.write_str(&escape_field(name.as_bytes())),
+            // Letters, digits, `-`, `_` and dots: it needs no escaping, and a `Host` header must be whole.
+            Self::Name(name) => f.write_str(name),
         }
     }
 }
@@ -295,6 +295,13 @@ fn without_dots(target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_host_stands_whole_in_the_header() {
+        let host = format!("{}.example", ["a".repeat(60).as_str(); 4].join("."));
+        let url = TrackerUrl::parse(&format!("http://{host}/announce")).expect("251 bytes");
+        assert_eq!(url.host_header(), host);
+    }
 
     fn url(text: &str) -> TrackerUrl {
         TrackerUrl::parse(text).expect("a good URL")

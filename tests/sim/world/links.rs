@@ -232,7 +232,9 @@ impl World {
                 }
                 self.tell(at, Input::Received { conn, bytes });
                 let mut waiting = Segments::new(usize::MAX);
-                self.nodes[at].session.poll_transmit(conn, &mut waiting);
+                self.nodes[at]
+                    .session
+                    .poll_transmit(self.now, conn, &mut waiting);
                 if let Some(watch) = &mut self.socks[sock].watch {
                     watch.settle(waiting.bytes());
                 }
@@ -297,7 +299,7 @@ impl World {
     pub(super) fn fetch(&mut self, at: usize, conn: ConnId, most: usize) -> Vec<u8> {
         let node = &mut self.nodes[at];
         let mut segments = Segments::new(most);
-        node.session.poll_transmit(conn, &mut segments);
+        node.session.poll_transmit(self.now, conn, &mut segments);
         let mut bytes = Vec::new();
         let mut failure = None;
         for segment in segments.as_slice() {

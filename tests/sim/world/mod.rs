@@ -487,7 +487,12 @@ impl World {
                     self.socks[sock].wants_write = true;
                     self.todo.push_back(Todo::Write(sock));
                 }
-                Output::Datagram { .. } => panic!("there are no trackers here"),
+                Output::Datagram { .. }
+                | Output::Multicast { .. }
+                | Output::Dns(_)
+                | Output::ReadAuthorities { .. } => {
+                    panic!("there are no trackers here")
+                }
                 Output::Disk(op) => ops.push(op),
                 Output::Event(event) => self.heed(at, event),
             }
@@ -532,6 +537,8 @@ impl World {
             }
             Event::Checked { .. }
             | Event::Tracker { .. }
+            | Event::Metadata { .. }
+            | Event::Scraped { .. }
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. } => {}
             // A piece that can't be read is fetched again.

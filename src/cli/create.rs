@@ -1,0 +1,144 @@
+//! `create`: a torrent file of files that are there.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::exit::Exit;
+use super::face::Face;
+use super::options::Options;
+use super::progress::Progress;
+use super::{show, terminal};
+use crate::base::escape::{escape, escape_field};
+use crate::client::Error;
+use crate::client::create::{Created, Creator};
+
+/// Makes the torrent file, and says what it is.
+pub(super) fn create(options: &Options) -> Exit {
+    let mut face = Face::new(Progress::None, options.quiet);
+    match make(options, &mut face) {
+        Ok(()) => Exit::Complete,
+        Err(error) => {
+            face.client_error(&error, "");
+            Exit::of(&error)
+        }
+    }
+}
+
+fn make(options: &Options, face: &mut Face) -> Result<(), Error> {
+    let mut recipe = options.recipe.clone();
+    recipe.paths = options.torrents.iter().map(PathBuf::from).collect();
+    let creator = Creator::new(recipe)?;
+    let out = place(&options.config.output_dir, creator.name());
+    let to_stdout = out == Path::new("-");
+    if !to_stdout && !options.config.force && fs::symlink_metadata(&out).is_ok() {
+        let message = format!("{}: it is there already (--force)", shown(&out));
+        return Err(Error::Create { message });
+    }
+    let created = read(creator, options.quiet)?;
+    for path in &created.renamed {
+        let path = escape_field(path.as_bytes());
+        let message = format!("others will find a file as `{path}`: its own name is not for all");
+        face.warning(std::time::Duration::ZERO, "create.name", &message);
+    }
+    if to_stdout {
+        let mut stdout = io::stdout().lock();
+        let wrote = stdout.write_all(&created.bytes);
+        return wrote
+            .and_then(|()| stdout.flush())
+            .map_err(|why| write_error(&out, &why));
+    }
+    write(&out, &created.bytes, options.config.force).map_err(|why| write_error(&out, &why))?;
+    report(options, &created, &out);
+    Ok(())
+}
+
+/// Where the torrent file goes: into a directory under the torrent's name, else to that very path.
+fn place(out: &Path, name: &str) -> PathBuf {
+    if out.is_dir() {
+        out.join(format!("{name}.torrent"))
+    } else {
+        out.to_owned()
+    }
+}
+
+/// Reads everything, with a bar on a terminal.
+fn read(mut creator: Creator, quiet: bool) -> Result<Created, Error> {
+    let (_, total) = creator.progress();
+    let bar = if quiet || !terminal::can_redraw() {
+        ProgressBar::hidden()
+    } else {
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
+        ProgressBar::with_draw_target(Some(total), target)
+    };
+    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}% hashing") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(escape(creator.name().as_bytes(), NAME_MAX));
+    while !creator.is_done() {
+        creator.turn().inspect_err(|_| bar.finish_and_clear())?;
+        bar.set_position(creator.progress().0);
+    }
+    bar.finish_and_clear();
+    creator.finish()
+}
+
+/// Writes the file whole or not at all: first under another name beside it.
+fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+    let name = out.file_name().unwrap_or(OsStr::new("torrent"));
+    let mut beside = name.to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = out.with_file_name(beside);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&beside)?;
+    let done = file.write_all(bytes).and_then(|()| {
+        file.sync_all()?;
+        if force {
+            fs::rename(&beside, out)
+        } else {
+            // A link does not replace what has come there meanwhile; some file systems know no links.
+            match fs::hard_link(&beside, out) {
+                Ok(()) => fs::remove_file(&beside),
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(why),
+                Err(_) => fs::rename(&beside, out),
+            }
+        }
+    });
+    if done.is_err() {
+        // What is left of it is of no use to anybody.
+        let _ = fs::remove_file(&beside);
+    }
+    done
+}
+
+fn report(options: &Options, created: &Created, out: &Path) {
+    let metainfo = &created.metainfo;
+    if options.json {
+        if let Some(line) = show::json(metainfo) {
+            terminal::out(&line);
+        }
+    } else if !options.quiet {
+        let pieces = metainfo.geometry.pieces();
+        let hash = metainfo.info_hash;
+        terminal::out(&format!("{}: {hash}, {pieces} pieces", shown(out)));
+    }
+}
+
+fn write_error(out: &Path, why: &io::Error) -> Error {
+    let message = format!("{}: {why}", shown(out));
+    Error::Create { message }
+}
+
+fn shown(path: &Path) -> String {
+    escape_field(path.as_os_str().as_encoded_bytes())
+}
+
+/// Draws a second at most.
+const DRAWS: u8 = 5;
+/// Characters of a name in front of the bar.
+const NAME_MAX: usize = 30;

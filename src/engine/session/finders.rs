@@ -1,0 +1,166 @@
+//! Finding peers without a tracker: the DHT (BEP 5) and the neighbourhood (BEP 14), for public torrents only.
+
+use std::net::SocketAddr;
+
+use super::{Seat, Session};
+use crate::base::time::Instant;
+use crate::engine::dht::{self, Config, Dht};
+use crate::engine::io::{Event, Output, TorrentId};
+use crate::engine::lsd::{self, Lsd};
+use crate::engine::timers::Timer;
+use crate::net::resolver::Families;
+use crate::wire::message::Message;
+
+impl Session {
+    /// Begins or ends to look for a torrent's peers everywhere, as it is now. A private torrent is never looked
+    /// for (BEP 27); one whose metadata is not known can't be known to be private.
+    pub(super) fn seek(&mut self, now: Instant, id: TorrentId) {
+        let Some(Seat { torrent, .. }) = self.torrents.get(id) else {
+            return;
+        };
+        let info_hash = torrent.metainfo.info_hash;
+        let wanted = torrent.is_ready() && !torrent.metainfo.private && !self.stopping;
+        let is_seed = torrent.is_complete();
+        if let Some(dht) = &mut self.dht {
+            if wanted {
+                let port = Some(self.settings.port).filter(|port| *port > 0);
+                dht.search(now, info_hash, port);
+                dht.set_seed(info_hash, is_seed);
+            } else {
+                dht.forget(info_hash);
+            }
+        }
+        if let Some(lsd) = &mut self.lsd {
+            if wanted && self.settings.port > 0 {
+                lsd.add(now, info_hash);
+            } else {
+                lsd.remove(info_hash);
+            }
+        }
+        self.drain_finders(now);
+    }
+
+    /// Gives the DHT and the neighbourhood their time.
+    pub(super) fn drive_finders(&mut self, now: Instant) {
+        if let Some(dht) = &mut self.dht
+            && dht.poll_timeout().is_some_and(|at| at <= now)
+        {
+            dht.handle_timeout(now, &mut self.rng);
+        }
+        if let Some(lsd) = &mut self.lsd
+            && lsd.poll_timeout().is_some_and(|at| at <= now)
+        {
+            lsd.handle_timeout(now);
+        }
+        self.drain_finders(now);
+    }
+
+    /// Takes a datagram that no tracker sent.
+    pub(super) fn handle_dht_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        if let Some(dht) = &mut self.dht {
+            dht.handle_datagram(now, from, bytes, &mut self.rng);
+            self.drain_finders(now);
+        }
+    }
+
+    /// Takes a datagram that was sent to the group of the neighbourhood.
+    pub(super) fn handle_lsd_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        if let Some(lsd) = &mut self.lsd {
+            lsd.handle_datagram(now, from, bytes);
+            self.drain_finders(now);
+        }
+    }
+
+    /// A peer has a DHT node (BEP 5), on this port of its host.
+    pub(super) fn handle_dht_port(&mut self, now: Instant, node: SocketAddr) {
+        if let Some(dht) = &mut self.dht {
+            dht.add_node(now, node);
+            self.drain_finders(now);
+        }
+    }
+
+    /// Our own `port` message, for a peer that can use it.
+    pub(super) fn dht_port(&self) -> Option<Message<'static>> {
+        let port = Some(self.settings.port).filter(|port| *port > 0 && self.dht.is_some());
+        port.map(Message::Port)
+    }
+
+    /// Nodes worth remembering, for the next run; empty without a DHT.
+    pub fn dht_nodes(&self, now: Instant) -> Vec<u8> {
+        self.dht
+            .as_ref()
+            .map(|dht| dht.export(now))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn new_dht(&mut self, now: Instant) {
+        if !self.settings.dht {
+            return;
+        }
+        let families = self.settings.families;
+        let config = Config {
+            ipv4: families != Families::V6,
+            ipv6: families != Families::V4,
+            read_only: self.settings.port == 0,
+            routers: self.settings.dht_routers.clone(),
+            ..Config::default()
+        };
+        let mut dht = Dht::new(now, config, &mut self.rng);
+        dht.import(&self.settings.dht_nodes);
+        self.dht = Some(dht);
+    }
+
+    pub(super) fn new_lsd(&mut self, now: Instant) {
+        if self.settings.lsd && self.settings.port > 0 {
+            let families = self.settings.families;
+            let (v4, v6) = (families != Families::V6, families != Families::V4);
+            self.lsd = Some(Lsd::new(now, self.settings.port, v4, v6, &mut self.rng));
+        }
+    }
+
+    fn drain_finders(&mut self, now: Instant) {
+        while let Some(action) = self.dht.as_mut().and_then(Dht::poll_action) {
+            match action {
+                dht::Action::Datagram { to, bytes } => {
+                    self.out.push_back(Output::Datagram { to, bytes });
+                }
+                dht::Action::Peers { info_hash, peers } => self.found(now, info_hash, peers),
+                dht::Action::Resolve { name } => self.resolve_for_dht(now, &name),
+                dht::Action::Warning(warning) => {
+                    let message = warning.to_string();
+                    self.out.push_back(Output::Event(Event::Warning {
+                        kind: "dht",
+                        message,
+                    }));
+                }
+                dht::Action::LookupDone { .. } | dht::Action::Scraped { .. } => {}
+            }
+        }
+        while let Some(action) = self.lsd.as_mut().and_then(Lsd::poll_action) {
+            match action {
+                lsd::Action::Datagram { to, bytes } => {
+                    self.out.push_back(Output::Multicast { to, bytes });
+                }
+                lsd::Action::Peer { info_hash, peer } => self.found(now, info_hash, vec![peer]),
+            }
+        }
+    }
+
+    fn found(&mut self, now: Instant, hash: crate::base::ids::InfoHash, peers: Vec<SocketAddr>) {
+        let Some(seat) = self
+            .torrent_of(hash)
+            .and_then(|id| self.torrents.get_mut(id))
+        else {
+            return;
+        };
+        if seat.torrent.swarm.add(peers, false) > 0 && seat.torrent.wants_peers() {
+            self.timers.set_earlier(Timer::Sweep, now);
+        }
+    }
+
+    fn resolve_for_dht(&mut self, now: Instant, name: &str) {
+        if let Some(dht) = &mut self.dht {
+            dht.handle_resolved(now, name, Err("names are not looked up"), &mut self.rng);
+        }
+    }
+}

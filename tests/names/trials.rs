@@ -1,0 +1,325 @@
+//! What is tried.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::certificates::{Authority, self_signed};
+use crate::program::{PIECE, Running, Scene, torrent};
+use crate::servers::{NAME_SERVER, deaf, endless, gruff, http_server, name_server, peers, whole};
+
+/// A trial's name, and what is played inside.
+pub(crate) const ALL: &[(&str, fn())] = &[
+    (
+        "a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds",
+        a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds,
+    ),
+    (
+        "each_fault_of_a_certificate_has_its_own_line",
+        each_fault_of_a_certificate_has_its_own_line,
+    ),
+    ("two_programs_meet_over_ipv6", two_programs_meet_over_ipv6),
+    (
+        "a_network_that_comes_up_late_is_used",
+        a_network_that_comes_up_late_is_used,
+    ),
+    (
+        "trackers_that_mean_harm_cost_no_memory",
+        trackers_that_mean_harm_cost_no_memory,
+    ),
+];
+
+fn a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds() {
+    name_servers_are_known();
+    name_server(&[("tracker.test", &["127.0.0.9"])]);
+    let scene = Scene::new("names-dead", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let authority = Authority::new("ours");
+    scene.write("ca.pem", authority.pem().as_bytes());
+    let tls = authority.server("tracker.test", 2020, 2100);
+    let good = http_server("127.0.0.9", Some(tls), peers(&[parsed(&address)]));
+    let (silent, silent_udp) = (deaf(), std::net::UdpSocket::bind("127.0.0.1:0"));
+    let silent_udp = silent_udp.expect("a free port");
+    let mut urls: Vec<String> = Vec::new();
+    urls.extend((1..=5).map(|n| format!("http://127.0.0.1:{n}/announce")));
+    urls.extend((0..5).map(|n| format!("http://{silent}/announce?{n}")));
+    urls.extend((0..5).map(|n| format!("https://silent{n}.test/announce")));
+    urls.extend((0..3).map(|n| format!("http://name{n}.nx.test/announce")));
+    let udp = silent_udp.local_addr().expect("it is bound");
+    urls.extend((0..2).map(|n| format!("udp://{udp}/announce{n}")));
+    assert_eq!(urls.len(), 20);
+    urls.push(format!("https://tracker.test:{}/announce", good.port()));
+    scene.write("x.torrent", &tiers(&scene.payload, &urls));
+
+    let traced = scene.path("clones");
+    let mut command = match crate::is_there("strace") {
+        true => {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "--trace=clone,clone3,fork,vfork", "-o"]);
+            strace.arg(&traced).arg(env!("CARGO_BIN_EXE_minitorrent"));
+            strace
+        }
+        false => Command::new(env!("CARGO_BIN_EXE_minitorrent")),
+    };
+    command.args(["x.torrent", "-o", "out", "--port", "0", "--json"]);
+    command.env("SSL_CERT_FILE", scene.path("ca.pem"));
+    // Nobody has asked for a proxy.
+    for variable in [
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
+        command.env(variable, "http://127.0.0.1:9/junk");
+    }
+    let began = Instant::now();
+    let mut download = scene.start_command(command);
+    download.line_with("\"connected\"");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let ended = download.end();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+    let clones = fs::read_to_string(traced).unwrap_or_default();
+    assert_eq!(clones, "", "one thread");
+}
+
+fn each_fault_of_a_certificate_has_its_own_line() {
+    name_servers_are_known();
+    let names = ["old", "new", "self", "other", "stranger"].map(|name| format!("{name}.test"));
+    let known: Vec<(&str, &[&str])> = names
+        .iter()
+        .map(|name| (name.as_str(), &["127.0.0.9"] as &[&str]))
+        .collect();
+    name_server(&known);
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("a stranger"));
+    let servers = [
+        (authority.server("old.test", 2010, 2011), "[tls.expired]"),
+        (
+            authority.server("new.test", 2090, 2100),
+            "[tls.not-yet-valid]",
+        ),
+        (self_signed("self.test"), "[tls.issuer]"),
+        (authority.server("else.test", 2020, 2100), "[tls.name]"),
+        (stranger.server("stranger.test", 2020, 2100), "[tls.issuer]"),
+    ];
+    let scene = Scene::new("names-certificates", PIECE);
+    scene.write("ca.pem", authority.pem().as_bytes());
+    let mut expected = BTreeMap::new();
+    for (name, (tls, kind)) in names.iter().zip(servers) {
+        let address = http_server("127.0.0.9", Some(tls), peers(&[]));
+        let url = format!("https://{name}:{}/announce", address.port());
+        expected.insert(url, kind.to_owned());
+    }
+    let plain = gruff();
+    expected.insert(format!("https://{plain}/announce"), "[tls.protocol]".into());
+    let urls: Vec<String> = expected.keys().cloned().collect();
+    scene.write("x.torrent", &tiers(&scene.payload, &urls));
+    let file = scene.path("ca.pem");
+    let mut download = start(&scene, &[("SSL_CERT_FILE", file.to_str().expect("text"))]);
+    assert_eq!(kinds(&mut download, urls.len()), expected);
+
+    let mut download = start(&scene, &[("SSL_CERT_FILE", "/nonexistent")]);
+    for kind in kinds(&mut download, urls.len()).values() {
+        assert_eq!(kind, "[tls.ca-file]");
+    }
+}
+
+fn two_programs_meet_over_ipv6() {
+    let scene = Scene::new("names-ipv6", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let port = parsed(&address).port();
+    let peer = SocketAddr::new("::1".parse().expect("v6"), port);
+    let tracker = http_server("::1", None, peers(&[peer]));
+    let url = format!("http://{tracker}/announce");
+    scene.write("x.torrent", &tiers(&scene.payload, &[url]));
+    let mut download = start(&scene, &[]);
+    let line = download.line_with("\"connected\"");
+    assert!(line.contains(&peer.to_string()), "{line}");
+    let ended = download.end();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+}
+
+fn a_network_that_comes_up_late_is_used() {
+    let scene = Scene::new("names-late", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let tracker = http_server("127.0.0.9", None, peers(&[parsed(&address)]));
+    let url = format!("http://tracker.test:{}/announce", tracker.port());
+    scene.write("x.torrent", &tiers(&scene.payload, &[url]));
+    let mut download = start(&scene, &[]);
+    let line = download.line_with("\"error\"");
+    assert!(line.contains("[dns]"), "{line}");
+    name_server(&[("tracker.test", &["127.0.0.9"])]);
+    name_servers_are_known();
+    let began = Instant::now();
+    download.line_with("\"connected\"");
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(download.end().code(), 0);
+    assert!(scene.is_complete("out/x.bin"));
+}
+
+fn trackers_that_mean_harm_cost_no_memory() {
+    let scene = Scene::new("names-harm", PIECE);
+    let clean = http_server("127.0.0.1", None, peers(&[]));
+    let urls = [format!("http://{clean}/announce")];
+    scene.write("x.torrent", &tiers(&scene.payload, &urls));
+    let mut download = start(&scene, &[]);
+    kinds(&mut download, 1);
+    let usual = most_memory(&download);
+    drop(download);
+
+    let victim_calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&victim_calls);
+    let victim = http_server(
+        "127.0.0.1",
+        None,
+        Arc::new(move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }),
+    );
+    let loops = Arc::new(AtomicU32::new(0));
+    let looped = Arc::clone(&loops);
+    let zeros: &[u8] = &[b'0'; 64 * 1024];
+    let now = Duration::ZERO;
+    let to_victim = format!("HTTP/1.1 302 Found\r\nLocation: http://{victim}/announce\r\n\r\n");
+    // A hundred deflated blocks of zeros are a gzip's beginning as good as any: nothing may unpack them.
+    let mut gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03".to_vec();
+    gzip.resize(1 << 19, 0xec);
+    let harm = [
+        (
+            "127.0.0.1",
+            "[tracker.too-large]",
+            endless(
+                "HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n",
+                zeros,
+                now,
+            ),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.too-large]",
+            endless("HTTP/1.1 200 OK\r\n\r\n", zeros, now),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.too-large]",
+            endless(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFF\r\n",
+                zeros,
+                now,
+            ),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.http]",
+            endless("HTTP/1.1 200 OK\r\n", b"X-Filler: 0123456789\r\n", now),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.http]",
+            endless("HTTP/1.1 200 OK\r\nX-Filler: ", zeros, now),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.http]",
+            endless("", b"HTTP/1.1 103 Early Hints\r\n\r\n", now),
+        ),
+        (
+            "127.0.0.1",
+            "[tracker.timeout]",
+            endless("HTTP/1.1 200 OK\r\nX-Drip: ", b"x", Duration::from_secs(1)),
+        ),
+        ("127.0.0.1", "[tracker.reply]", whole(gzip)),
+        ("127.0.0.1", "[tracker.reply]", whole(vec![b'l'; 1 << 19])),
+        ("127.0.0.1", "[tracker.reply]", whole(b"<html>".to_vec())),
+        ("127.0.0.1", "[tracker.http]", {
+            Arc::new(move |_, line| {
+                looped.fetch_add(1, Ordering::Relaxed);
+                let head = b"HTTP/1.1 302 Found\r\nLocation: /announce?again\r\n\r\n";
+                let _ = line.write_all(head);
+            })
+        }),
+        ("198.51.100.7", "[tracker.ssrf]", {
+            Arc::new(move |_, line| {
+                let _ = line.write_all(to_victim.as_bytes());
+            })
+        }),
+    ];
+    for (ip, kind, reply) in harm {
+        let url = format!("http://{}/announce", http_server(ip, None, reply));
+        scene.write(
+            "x.torrent",
+            &tiers(&scene.payload, std::slice::from_ref(&url)),
+        );
+        let began = Instant::now();
+        let mut download = start(&scene, &[]);
+        assert_eq!(kinds(&mut download, 1)[&url], kind);
+        assert!(began.elapsed() < Duration::from_secs(35));
+        let most = most_memory(&download);
+        assert!(most <= usual + 2048, "{kind}: {most} KiB after {usual} KiB");
+        let tasks = fs::read_dir(format!("/proc/{}/task", download.id())).expect("it runs");
+        assert_eq!(tasks.count(), 1);
+    }
+    assert_eq!(loops.load(Ordering::Relaxed), 6, "five redirects at most");
+    assert_eq!(victim_calls.load(Ordering::Relaxed), 0, "never called");
+}
+
+/// The program as it fetches `x.torrent`, with these variables.
+fn start(scene: &Scene, variables: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+    command.args(["x.torrent", "-o", "out", "--port", "0", "--json"]);
+    command.envs(variables.iter().copied());
+    scene.start_command(command)
+}
+
+/// What became of the first announce to each of so many trackers: `ok`, or the error's kind in brackets.
+fn kinds(download: &mut Running, trackers: usize) -> BTreeMap<String, String> {
+    let mut kinds = BTreeMap::new();
+    while kinds.len() < trackers {
+        let line = download.line_with("\"event\":\"tracker\"");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let (url, message) = (text("url"), text("message"));
+        let kind = match message.find(']') {
+            Some(end) => message[..=end].to_owned(),
+            None => text("status"),
+        };
+        kinds.entry(url).or_insert(kind);
+    }
+    kinds
+}
+
+/// The most memory a process has had, in KiB.
+fn most_memory(running: &Running) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", running.id())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let digits = line.expect("Linux").split_whitespace().nth(1);
+    digits.expect("a number").parse().expect("a number")
+}
+
+/// A torrent with each of these trackers in a tier of its own.
+fn tiers(payload: &[u8], urls: &[String]) -> Vec<u8> {
+    let mut bytes = b"d13:announce-listl".to_vec();
+    for url in urls {
+        bytes.extend(format!("l{}:{url}e", url.len()).into_bytes());
+    }
+    bytes.push(b'e');
+    bytes.extend(&torrent(payload, None)[1..]);
+    bytes
+}
+
+fn parsed(address: &str) -> SocketAddr {
+    address.parse().expect("an address")
+}
+
+/// Puts the name server into the private `resolv.conf`.
+fn name_servers_are_known() {
+    let text = format!("nameserver {NAME_SERVER}\n");
+    fs::write("/etc/resolv.conf", text).expect("it is private");
+}
