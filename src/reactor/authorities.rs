@@ -21,6 +21,10 @@ impl Authorities {
     }
 
     /// The authorities. What can't be read is read again at the next call: it may be there by then.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unreachable_code, reason = "without TLS nothing is ever loaded")
+    )]
     pub(super) fn load(&mut self) -> Result<TlsConfig, TlsError> {
         if let Some(loaded) = &self.loaded {
             return Ok(loaded.clone());

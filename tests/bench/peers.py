@@ -71,13 +71,15 @@ class Torrent:
 class Seed:
     """One connection that serves."""
 
-    def __init__(self, sock, torrent, view, pace, bits, silent):
+    def __init__(self, sock, torrent, view, pace, bits, silent, dialled):
         self.sock, self.torrent, self.view, self.silent = sock, torrent, view, silent
         self.pace, self.credit, self.paid = pace, 0.0, time.monotonic()
         self.read, self.shaken = bytearray(), False
-        # A handshake is sent at once: whoever dialled knows which torrent it is about.
-        self.out = deque([b"\x13BitTorrent protocol" + bytes(8) + torrent.info_hash + b"-BB0001-" + os.urandom(12)
-                          + struct.pack(">IB", len(bits) + 1, 5) + bits])
+        self.greeting = (b"\x13BitTorrent protocol" + bytes(8) + torrent.info_hash + b"-BB0001-" + os.urandom(12)
+                         + struct.pack(">IB", len(bits) + 1, 5) + bits)
+        # Who dials greets first.
+        self.out = deque([self.greeting] if dialled else [])
+        self.dialled = dialled
         self.asked = deque()
 
     def readable(self):
@@ -92,9 +94,13 @@ class Seed:
         self.read += data
         at = 0
         if not self.shaken:
+            if self.read[:1] != b"\x13":
+                return False  # encryption: it will come back without
             if len(self.read) < 68:
                 return True
             self.shaken, at = True, 68
+            if not self.dialled:
+                self.out.append(self.greeting)
         while len(self.read) - at >= 4:
             length = int.from_bytes(self.read[at:at + 4], "big")
             if len(self.read) - at < 4 + length:
@@ -110,7 +116,8 @@ class Seed:
     def writable(self, now):
         """Sends what may go; false when the connection is gone."""
         if self.pace:
-            self.credit = min(self.credit + (now - self.paid) * self.pace, max(self.pace / 50, BLOCK + 13))
+            # A block at a time, as from a real line: what comes in bursts is cheaper to receive.
+            self.credit = min(self.credit + (now - self.paid) * self.pace, max(self.pace / 1000, 2 * BLOCK))
             self.paid = now
         while self.out or self.asked:
             while self.asked and len(self.out) < 32 and (not self.pace or self.credit >= BLOCK):
@@ -150,7 +157,7 @@ def serve(args):
         half = args.slow and index % 2
         bits = bytes(b & rng.getrandbits(8) for b in torrent.bits) if half else torrent.bits
         pace = 32768 if args.slow else args.pace * (1 << 20)
-        seed = Seed(sock, torrent, view, pace, bits, args.slow and index % 10 != 0)
+        seed = Seed(sock, torrent, view, pace, bits, args.slow and index % 10 != 0, bool(args.dial))
         seed.half = half
         seeds.append(seed)
         poll.register(sock, selectors.EVENT_READ, seed)
@@ -162,6 +169,8 @@ def serve(args):
             sock.bind((ip, 0))
             sock.connect(("127.0.0.1", args.dial))
             take(sock, index)
+            seeds[-1].writable(time.monotonic())
+            time.sleep(0.005)
         else:
             sock = socket.create_server((ip, args.listen))
             poll.register(sock, selectors.EVENT_READ, index)
@@ -169,7 +178,10 @@ def serve(args):
     told = time.monotonic()
     while True:
         paced = args.pace or args.slow
-        for key, events in poll.select(0.002 if paced and any(s.asked for s in seeds) else 0.5):
+        busy = paced and any(seed.asked for seed in seeds)
+        if busy:
+            time.sleep(0.0001 if args.pace else 0.005)  # finer than a selector's time-out can be
+        for key, events in poll.select(0 if busy else 0.5):
             if isinstance(key.data, int):
                 take(key.fileobj.accept()[0], key.data)
             elif events & selectors.EVENT_READ and not key.data.readable():

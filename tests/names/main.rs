@@ -3,9 +3,12 @@
 //! A trial starts this very program again in namespaces that it has to itself (`unshare`), with a loopback device, a
 //! public-looking address on it, and a name server that the trial plays. Only root may do that: for others the
 //! trials are ignored.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the trials play servers, and wait for a real program"
+#![cfg_attr(
+    feature = "tls",
+    expect(
+        clippy::disallowed_methods,
+        reason = "the trials play servers, and wait for a real program"
+    )
 )]
 
 #[cfg(feature = "tls")]

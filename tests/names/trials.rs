@@ -123,6 +123,7 @@ fn each_fault_of_a_certificate_has_its_own_line() {
     let file = scene.path("ca.pem");
     let mut download = start(&scene, &[("SSL_CERT_FILE", file.to_str().expect("text"))]);
     assert_eq!(kinds(&mut download, urls.len()), expected);
+    drop(download);
 
     let mut download = start(&scene, &[("SSL_CERT_FILE", "/nonexistent")]);
     for kind in kinds(&mut download, urls.len()).values() {

@@ -1,7 +1,6 @@
 //! Trackers with several addresses and both families (BEP 7), and TLS.
 
 use super::*;
-use crate::net::stream::TlsError;
 
 /// The calls that were begun: id and where to.
 fn calls(actions: &[Action]) -> Vec<(CallId, SocketAddr)> {
@@ -140,7 +139,8 @@ fn an_https_tracker_must_prove_its_name_and_its_faults_have_their_own_words() {
     };
     assert_eq!(*to, "192.0.2.1:443".parse().expect("v4"));
     assert_eq!(*tls, Some(Host::Address("192.0.2.1".parse().expect("v4"))));
-    let actions = scene.result(*call, Err(HttpFailure::Tls(TlsError::Expired)));
+    let expired = crate::net::stream::TlsError::Expired;
+    let actions = scene.result(*call, Err(HttpFailure::Tls(expired)));
     let expected = "[tls.expired] the server's certificate has expired";
     assert_eq!(error(&actions), expected);
 }
