@@ -28,7 +28,7 @@ fn help_and_version_end_with_0_even_if_no_one_reads_them() {
     let help = scene.run(&["--help"]);
     assert_eq!(help.code(), 0);
     assert!(help.stdout.contains("--output-directory DIR"));
-    assert!(!help.stdout.contains("--sequential"));
+    assert!(!help.stdout.contains("--encryption"));
     let version = scene.run(&["--version"]);
     assert_eq!(
         version.stdout,
