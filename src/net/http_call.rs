@@ -91,6 +91,13 @@ impl HttpCall {
     /// # Errors
     /// The call is over with the first error; later bytes change nothing.
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
+        // What comes is kept until it is read: a part at a time, for a full receive buffer is larger than most replies.
+        bytes
+            .chunks(PART)
+            .try_for_each(|part| self.handle_part(part))
+    }
+
+    fn handle_part(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
         match self.step {
             Step::Head(_) => {
                 self.received.extend_from_slice(bytes);
@@ -376,6 +383,8 @@ enum Step {
 
 /// Interim replies (1xx) skipped before one counts as an attack.
 const INTERIM_MAX: u32 = 8;
+/// Bytes that are read at once.
+const PART: usize = 16 * 1024;
 /// Redirects followed in a row.
 const REDIRECTS_MAX: u32 = 5;
 const BODY_MAX: u64 = limits::HTTP_BODY_MAX as u64;
