@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     announced: BTreeSet<Piece>,
     in_flight: BTreeSet<Block>,
     in_flight_max: usize,
+    /// Extended ids that the other side has named.
+    named: BTreeSet<u8>,
     once_asked: BTreeSet<Block>,
     /// Blocks that came or were refused: a request that was on its way out then was answered before it left.
     came: BTreeSet<Block>,
@@ -84,6 +86,7 @@ impl Watch {
             announced: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             in_flight_max: limits::PIPELINE_DEFAULT_MAX,
+            named: BTreeSet::new(),
             once_asked: BTreeSet::new(),
             came: BTreeSet::new(),
             cancelled: BTreeMap::new(),
@@ -216,6 +219,10 @@ impl Watch {
             }
             Message::Extended { id: 0, payload } => {
                 let theirs = ExtensionHandshake::decode(payload).ok();
+                if let Some(theirs) = &theirs {
+                    self.named
+                        .extend(theirs.ut_pex.into_iter().chain(theirs.ut_metadata));
+                }
                 if let Some(reqq) = theirs.and_then(|theirs| theirs.reqq) {
                     self.in_flight_max = reqq;
                     self.has_named_reqq = true;
@@ -305,7 +312,13 @@ impl Watch {
             }
             Message::Extended { id, payload } => {
                 assert!(self.extended, "extended to a peer without BEP 10");
-                assert_eq!(id, 0);
+                if id != 0 {
+                    assert!(
+                        self.named.contains(&id),
+                        "an extended id that was not named"
+                    );
+                    return;
+                }
                 let ours = ExtensionHandshake::decode(payload).expect("a dictionary");
                 assert_eq!(ours.reqq, Some(limits::REQQ));
             }
