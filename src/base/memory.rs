@@ -58,7 +58,9 @@ impl Memory {
     ///
     /// The least limit that would do.
     pub fn within(limit: u64, torrent: u64, peers: usize) -> Result<Self, u64> {
-        let least = PROGRAM.saturating_add(torrent).saturating_add(SPARE_MIN);
+        let Some(least) = torrent.checked_add(PROGRAM + SPARE_MIN) else {
+            return Err(u64::MAX);
+        };
         if limit < least {
             return Err(least);
         }
