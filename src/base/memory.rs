@@ -58,8 +58,9 @@ impl Memory {
     ///
     /// The least limit that would do.
     pub fn within(limit: u64, torrent: u64, peers: usize) -> Result<Self, u64> {
-        let least = PROGRAM.checked_add(SPARE_MIN + torrent.min(u64::MAX / 2));
-        let least = least.filter(|_| torrent <= u64::MAX / 2).ok_or(u64::MAX)?;
+        let Some(least) = torrent.checked_add(PROGRAM + SPARE_MIN) else {
+            return Err(u64::MAX);
+        };
         if limit < least {
             return Err(least);
         }
