@@ -24,6 +24,27 @@ fn two_programs_exchange_a_torrent_without_a_tracker() {
 }
 
 #[test]
+fn a_magnet_link_and_a_bare_info_hash_are_followed_to_the_file() {
+    // 2,400 pieces make 48 KB of metadata: three pieces of it.
+    let scene = Scene::new("magnet", 2_400 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let link = scene.run(&["magnet", "x.torrent"]).stdout;
+    let link = format!("{}&x.pe={address}", link.trim_end());
+    let ended = scene.run(&[&link, "-o", "by-link", "--port", "0"]);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("by-link/x.bin"));
+    let shown = scene.run(&["show", "x.torrent", "--json"]).stdout;
+    let hash = shown
+        .split("\"info_hash\":\"")
+        .nth(1)
+        .and_then(|rest| rest.get(..40));
+    let hash = hash.expect("it has one");
+    let ended = scene.run(&[hash, "-o", "by-hash", "--port", "0", "--peers", &address]);
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("by-hash/x.bin"));
+}
+
+#[test]
 fn a_chain_of_three_passes_the_content_on() {
     let scene = Scene::new("chain", 20 * PIECE);
     let (_seeder, first) = Running::seeder(&scene, &[]);
