@@ -62,6 +62,11 @@ impl Client {
             Self::Minitorrent => {
                 let mut args = vec!["seed".to_owned()];
                 args.extend(minitorrent_args(job)?);
+                // Many trials seed one payload at a time: each has a state of its own.
+                let state = job.torrent.with_extension(format!("{}.state", job.port));
+                let last = args.iter().position(|arg| arg == "--state-dir");
+                let last = last.ok_or("no state directory is named")?;
+                args[last + 1] = text(&state)?.to_owned();
                 stage.start(&name, &minitorrent(), args)
             }
             Self::Qbittorrent => qbittorrent(stage, &name, job, None),
