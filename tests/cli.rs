@@ -254,8 +254,8 @@ fn the_configuration_file_sets_what_the_command_line_does_not() {
     let scene = Scene::new("config", 3 * PIECE);
     let (one, two) = (free_port(), free_port());
     let file = format!(
-        "{{\"listening_port\": \"{one}\", \"max_listening_port\": {one}, \"_note\": 1,\n\
-         \"udp_tracker_receive_size\": 16384, \"sequential\": true}}"
+        "{{\"listening_port\": \"{one}\", \"max_listening_port\": {one}, \"_note\": 1, \"dht\": false,\n\
+         \"udp_tracker_receive_size\": 16384, \"sequential\": true, \"lsd\": 0}}"
     );
     scene.write("config.json", file.as_bytes());
     let seed = ["seed", "x.torrent", "-o", "seed", "--json"];
@@ -288,7 +288,8 @@ fn the_configuration_file_sets_what_the_command_line_does_not() {
 fn a_bad_configuration_ends_with_2_if_it_was_named_and_is_skipped_if_it_was_found() {
     let scene = Scene::new("bad-config", 3 * PIECE);
     scene.write("bad.json", b"{\n  \"max_peers\": \"many\"\n}");
-    let run = ["x.torrent", "-o", "seed", "--port", "0"];
+    let quiet = ["--no-dht", "--no-lsd"];
+    let run = [&["x.torrent", "-o", "seed", "--port", "0"], &quiet[..]].concat();
     let named = scene.run(&[&run[..], &["--config", "bad.json"]].concat());
     assert_eq!(named.code(), 2, "{named:?}");
     assert_eq!(
@@ -318,7 +319,10 @@ fn a_bad_configuration_ends_with_2_if_it_was_named_and_is_skipped_if_it_was_foun
 #[test]
 fn the_log_goes_to_its_file_and_a_hangup_opens_it_anew() {
     let scene = Scene::new("log", 3 * PIECE);
-    scene.write("config.json", b"{\"unknown\": 1}");
+    scene.write(
+        "config.json",
+        b"{\"unknown\": 1, \"dht\": false, \"lsd\": false}",
+    );
     let more = ["--log-file", "log", "--log-level", "debug"];
     let (seeder, _) = Running::seeder(&scene, &more);
     let log = std::fs::read_to_string(scene.path("log")).expect("it was made");

@@ -204,3 +204,9 @@ pub const HOSTS_MAX: usize = 1 << 20;
 pub const TLS_PENDING_MAX: usize = 64 * 1024;
 /// TLS sessions remembered, so that the next request to a host costs one signature less.
 pub const TLS_SESSIONS_MAX: usize = 32;
+/// Places that the DHT begins at (BEP 5): the well-known ones are four, a torrent or a person may name more.
+pub const DHT_ROUTERS_MAX: usize = 16;
+/// How often the DHT's nodes are saved, so that a kill costs little and a flash card is spared.
+pub const DHT_SAVE_EVERY: Duration = Duration::from_secs(30 * 60);
+/// How soon they are saved first: by then a table is as good as full.
+pub const DHT_SAVE_FIRST: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! The configuration file: a JSON object with the keys of the original, which is read and never written.
 //!
 //! Every key of the original is known, and the spellings of its README too. Those that mean nothing to this program
-//! are accepted and reported. Values of another type are turned into the right one, as the original does.
+//! are accepted and reported. `dht`, `lsd` and `pex` are of our own. Values of another type are turned into the right one, as the original does.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -28,6 +28,9 @@ pub(super) struct ConfigFile {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) half_open: Option<usize>,
     pub(super) tcp_only: Option<bool>,
+    pub(super) dht: Option<bool>,
+    pub(super) lsd: Option<bool>,
+    pub(super) pex: Option<bool>,
     pub(super) log_level: Option<LevelFilter>,
     /// The shortest time between two sweeps.
     pub(super) sweep: Option<Duration>,
@@ -84,6 +87,9 @@ impl ConfigFile {
             }
             "logging_level" => self.log_level = Some(level(value)?),
             "tcp_only" => self.tcp_only = Some(truth(value)?),
+            "dht" => self.dht = Some(truth(value)?),
+            "lsd" => self.lsd = Some(truth(value)?),
+            "pex" => self.pex = Some(truth(value)?),
             "udp_tracker_receive_size" => self.idle.push("udp_tracker_receive_size"),
             "udp_handshake_threads" => self.idle.push("udp_handshake_threads"),
             "handshake_stripped_size" => self.idle.push("handshake_stripped_size"),

@@ -100,6 +100,9 @@ impl Options {
         set(&mut config.half_open, file.half_open);
         set(&mut config.sweep, file.sweep);
         set(&mut config.tcp_only, file.tcp_only);
+        set(&mut config.dht, file.dht);
+        set(&mut config.lsd, file.lsd);
+        set(&mut config.pex, file.pex);
         set(&mut self.log_level, file.log_level);
     }
 
@@ -133,6 +136,10 @@ impl Options {
             (true, true) | (false, false) => Families::Both,
         };
         config.tcp_only |= taker.flag("--tcp-only");
+        config.dht &= !taker.flag("--no-dht");
+        config.dht_entry_points = taker.values("--dht-entry-point", values::entry_point)?;
+        config.lsd &= !taker.flag("--no-lsd");
+        config.pex &= !taker.flag("--no-pex");
         config.force = taker.flag("--force");
         config.exit_on_full = taker.flag("--exit-on-full");
         set(
@@ -512,7 +519,7 @@ fn distance(one: &str, other: &str) -> usize {
 /// The commands that a configuration file has something to say to.
 const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
 /// Options that may be given more than once.
-const REPEATABLE: [&str; 3] = ["--select", "--tracker", "--web-seed"];
+const REPEATABLE: [&str; 4] = ["--dht-entry-point", "--select", "--tracker", "--web-seed"];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 

@@ -13,7 +13,7 @@ use log::LevelFilter;
 use super::options::ProgressKind;
 use crate::base::escape::escape_field;
 use crate::base::limits;
-use crate::client::{Allocate, Choice};
+use crate::client::{Allocate, Choice, Router};
 use crate::wire::metainfo::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, checked_url};
 
 /// Any bytes.
@@ -102,6 +102,26 @@ pub(super) fn tier(value: &OsStr) -> Result<Vec<String>, String> {
     let urls: Option<Vec<String>> = urls.map(|url| url_of(url, TRACKER_SCHEMES)).collect();
     urls.filter(|urls| !urls.is_empty())
         .ok_or_else(|| "an http, https or udp URL, or several of one tier between spaces".into())
+}
+
+/// `HOST:PORT` of a node of the DHT.
+pub(super) fn entry_point(value: &OsStr) -> Result<Router, String> {
+    let read = |text: &str| {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return (address.port() > 0).then_some(Router::Address(address));
+        }
+        let (name, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_name = !name.is_empty() && name.len() <= limits::DNS_NAME_MAX;
+        (is_name && name.bytes().all(is_good)).then(|| Router::Name {
+            name: name.to_owned(),
+            port,
+        })
+    };
+    text(value).and_then(read).ok_or_else(|| {
+        "a name or an address with a port: node.example.org:6881 or [::1]:6881".into()
+    })
 }
 
 /// The URL of a web seed.

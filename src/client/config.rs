@@ -13,6 +13,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::disk::Place;
 use crate::disk::files::Allocate;
+use crate::engine::dht::Router;
 use crate::net::resolver::Families;
 use crate::wire::metainfo::Metainfo;
 
@@ -53,8 +54,16 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// Which address families are listened on, connected to and announced over.
     pub families: Families,
-    /// Whether UDP trackers are skipped, for proxies that carry TCP only.
+    /// Whether no datagrams are sent, for proxies that carry TCP only: no UDP trackers, no DHT, no neighbourhood.
     pub tcp_only: bool,
+    /// Whether peers of public torrents are looked for in the DHT (BEP 5).
+    pub dht: bool,
+    /// Where the DHT begins, instead of at the well-known nodes; none named: at those.
+    pub dht_entry_points: Vec<Router>,
+    /// Whether peers of public torrents are looked for in the neighbourhood (BEP 14).
+    pub lsd: bool,
+    /// Whether peers of public torrents are exchanged with peers (BEP 11).
+    pub pex: bool,
     /// How new files get their blocks.
     pub allocate: Allocate,
     /// Where it is remembered what is there, so that the next start need not hash it, and that a process has the
@@ -106,6 +115,10 @@ impl Default for Config {
             ports: DEFAULT_PORTS,
             families: Families::Both,
             tcp_only: false,
+            dht: true,
+            dht_entry_points: Vec::new(),
+            lsd: true,
+            pex: true,
             allocate: Allocate::Sparse,
             state_dir: None,
             force: false,
@@ -204,6 +217,20 @@ impl Builder {
     #[must_use]
     pub fn goal(mut self, goal: Goal) -> Self {
         self.config.goal = goal;
+        self
+    }
+
+    /// Whether peers of public torrents are looked for in the DHT; they are if nothing is said.
+    #[must_use]
+    pub fn dht(mut self, is_on: bool) -> Self {
+        self.config.dht = is_on;
+        self
+    }
+
+    /// Whether peers of public torrents are looked for in the neighbourhood; they are if nothing is said.
+    #[must_use]
+    pub fn lsd(mut self, is_on: bool) -> Self {
+        self.config.lsd = is_on;
         self
     }
 

@@ -31,6 +31,7 @@ pub mod create;
 mod error;
 #[cfg_attr(not(feature = "fetch"), path = "no_fetch.rs")]
 mod fetch;
+mod finders;
 mod load;
 mod select;
 mod torrent_client;
@@ -44,6 +45,7 @@ pub use self::select::Choice;
 pub(crate) use self::torrent_client::os_seed;
 pub use self::torrent_client::{Outcome, TorrentClient};
 pub use crate::disk::files::Allocate;
+pub use crate::engine::dht::Router;
 pub use crate::engine::io::{DiskError, DiskErrorKind, Event};
 pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};
 pub use crate::net::resolver::Families;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::config::{Builder, Config, Goal, Source};
 use super::error::{Error, can_recover};
+use super::finders::SavedNodes;
 use super::load::load_target;
 use super::select::choose;
 use crate::base::limits;
@@ -32,6 +33,7 @@ pub struct TorrentClient {
     metainfo: Arc<Metainfo>,
     config: Config,
     memory: Memory,
+    nodes: Option<SavedNodes>,
     port: u16,
     port_in_range: bool,
     torrent: Option<TorrentId>,
@@ -84,7 +86,7 @@ impl TorrentClient {
             }
         }
         let memory = memory(&config, &metainfo)?;
-        let settings = Settings {
+        let mut settings = Settings {
             port,
             max_peers: config.max_peers.min(memory.peers),
             requests: memory.requests,
@@ -103,6 +105,7 @@ impl TorrentClient {
             reactor.watch_signals().map_err(system("catch signals"))?;
         }
         let now = reactor.now();
+        let nodes = SavedNodes::open(&config, &mut settings, now);
         let session = Session::new(now, settings, rng.bytes());
         let host = reactor
             .host(session, listening)
@@ -113,6 +116,7 @@ impl TorrentClient {
             metainfo: Arc::new(metainfo),
             config,
             memory,
+            nodes,
             port,
             port_in_range,
             torrent: None,
@@ -209,6 +213,9 @@ impl TorrentClient {
             self.handle_event(event);
         }
         self.judge(events.iter().any(may_end_it));
+        if self.stopping.is_none() {
+            self.save_nodes(false);
+        }
         Ok(events)
     }
 
@@ -258,6 +265,8 @@ impl TorrentClient {
     pub fn stop(&mut self) {
         if self.stopping.is_none() {
             self.stopping = Some(self.reactor.now());
+            // The session leaves the DHT when it is told to stop.
+            self.save_nodes(true);
             let reply = self.reactor.command(self.host, Command::Shutdown);
             // A session that refuses has stopped already.
             self.stopped |= reply.is_err();
@@ -387,6 +396,12 @@ impl TorrentClient {
             pieces = Some(chosen.pieces);
         }
         Ok((place, Selection { pieces, sequential }))
+    }
+
+    fn save_nodes(&mut self, at_once: bool) {
+        if let Some(nodes) = &mut self.nodes {
+            nodes.save(&self.reactor, self.host, at_once);
+        }
     }
 
     fn select(&mut self, torrent: TorrentId, selection: Selection) {

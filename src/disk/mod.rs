@@ -37,12 +37,14 @@ pub mod files;
 mod jobs;
 #[cfg(test)]
 mod mem;
+pub mod nodes;
 pub mod os;
 pub mod resume;
 pub mod store;
 mod verify;
 
 pub use files::{Allocate, FileId, Files, Place, Room, Stamp};
+pub use nodes::NodesFile;
 pub use os::OsFiles;
 pub use resume::{Journal, OsState, StateFiles, Totals};
 pub use store::{Budget, Disk, DiskWarning, Store};

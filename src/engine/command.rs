@@ -47,6 +47,8 @@ pub struct Settings {
     pub dht_routers: Vec<Router>,
     /// Nodes of an earlier run ([`super::Session::dht_nodes`]).
     pub dht_nodes: Vec<u8>,
+    /// Whether another process is in the DHT under the ids of that run.
+    pub dht_is_second: bool,
     /// Look for peers in the neighbourhood (BEP 14).
     pub lsd: bool,
     /// Exchange peers with peers (BEP 11).
@@ -82,6 +84,7 @@ impl Settings {
             dht: false,
             dht_routers: Vec::new(),
             dht_nodes: Vec::new(),
+            dht_is_second: false,
             lsd: false,
             pex: true,
         }

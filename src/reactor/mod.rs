@@ -304,6 +304,11 @@ impl Reactor {
         self.hosts[host.0].session.snapshot(self.clock.now())
     }
 
+    /// What a session's DHT needs to begin again without the usual nodes ([`Session::dht_nodes`]).
+    pub fn dht_nodes(&self, host: HostId) -> Vec<u8> {
+        self.hosts[host.0].session.dht_nodes(self.clock.now())
+    }
+
     /// The time on the reactor's clock.
     pub fn now(&self) -> Instant {
         self.clock.now()

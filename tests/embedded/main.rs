@@ -80,11 +80,18 @@ fn download(foreign: &str, content: &Content, options: &[&str], limit: Duration)
     let port = free_port();
     let mut seeder = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
     seeder.arg("seed").arg(&torrent).arg("-o").arg(path("seed"));
-    seeder.args(["--port", &port.to_string()]);
+    seeder.args(["--no-dht", "--no-lsd", "--port", &port.to_string()]);
     let mut seeder = Process::start("the seeder", quiet(&mut seeder, dir.path()))?;
     let mut leecher = command(foreign);
     leecher.arg(&torrent).arg("-o").arg(path("out"));
-    leecher.args(["--port", "0", "--peers", &format!("127.0.0.1:{port}")]);
+    leecher.args([
+        "--no-dht",
+        "--no-lsd",
+        "--port",
+        "0",
+        "--peers",
+        &format!("127.0.0.1:{port}"),
+    ]);
     leecher.args(options);
     let mut leecher = Process::start("the foreign program", quiet(&mut leecher, dir.path()))?;
     leecher.wait_for_success(limit)?;

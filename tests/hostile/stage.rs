@@ -76,7 +76,7 @@ pub(crate) fn judge(scene: &Scene, ended: &Ended, status: i32) {
         assert!(!line.contains(char::is_control), "{line:?}");
         assert!(line.len() < 1000, "{line:?}");
     }
-    let ours = ["seed", "x.torrent", "out", "state"];
+    let ours = ["seed", "x.torrent", "out", "state", "config"];
     for entry in fs::read_dir(scene.path("")).expect("the scene") {
         let name = entry.expect("readable").file_name();
         let name = name.to_string_lossy();

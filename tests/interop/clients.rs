@@ -118,6 +118,9 @@ pub(crate) fn minitorrent_args(job: &Job<'_>) -> Outcome<Vec<String>> {
         "--progress".to_owned(),
         "none".to_owned(),
         "--json".to_owned(),
+        // Only the trial's own peers and tracker.
+        "--no-dht".to_owned(),
+        "--no-lsd".to_owned(),
         "--state-dir".to_owned(),
         text(&job.dir.with_extension("state"))?.to_owned(),
     ];

@@ -22,6 +22,8 @@ impl Scene {
         fs::create_dir_all(dir.join("seed")).expect("the target directory can be written to");
         let payload = payload(length);
         let scene = Self { dir, payload };
+        fs::create_dir_all(scene.path("config/minitorrent")).expect("the scene can be written to");
+        scene.write("config/minitorrent/config.json", QUIET);
         scene.write("seed/x.bin", &scene.payload);
         scene.write("x.torrent", &torrent(&scene.payload, None));
         scene
@@ -57,7 +59,7 @@ impl Scene {
         command.current_dir(&self.dir).stdin(Stdio::null());
         // Nobody's own settings and state are used.
         command.env("XDG_STATE_HOME", self.path("state"));
-        command.env_remove("XDG_CONFIG_HOME");
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
         let stdout = child.stdout.take().expect("it is piped");
@@ -235,5 +237,7 @@ pub(crate) fn torrent(payload: &[u8], announce: Option<&str>) -> Vec<u8> {
     bytes
 }
 
+/// Settings for a network of known peers: nobody is looked for.
+const QUIET: &[u8] = b"{\"dht\": false, \"lsd\": false}";
 /// Bytes of a piece.
 pub(crate) const PIECE: usize = 64 * 1024;

@@ -47,8 +47,9 @@ use self::lookup::{Lookup, Purpose};
 use self::saved::{SAVED_MAX, Saved};
 use self::searches::Search;
 use self::store::{Store, Tokens};
-use self::table::Table;
+use self::table::{K, Table};
 use crate::base::ids::InfoHash;
+use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
 use crate::wire::krpc::{Ask, Node, NodeId};
@@ -108,7 +109,7 @@ impl Dht {
     /// A node that knows nobody but the routers of `config`; it begins at the first `handle_timeout`, which is
     /// due at once.
     pub fn new(now: Instant, mut config: Config, rng: &mut Rng) -> Self {
-        config.routers.truncate(ROUTERS_MAX);
+        config.routers.truncate(limits::DHT_ROUTERS_MAX);
         let addresses = config.routers.iter().filter_map(|router| match router {
             Router::Address(address) => Some(canonical(*address)),
             Router::Name { .. } => None,
@@ -141,15 +142,18 @@ impl Dht {
     }
 
     /// Takes up where [`Dht::export`] left off; to be called before the first `handle_timeout`. Bytes that are
-    /// not from there change nothing but for a warning.
-    pub fn import(&mut self, bytes: &[u8]) {
+    /// not from there change nothing but for a warning. With `keeps_ids` it is the same node as then: no other
+    /// may be in the DHT under those ids.
+    pub fn import(&mut self, bytes: &[u8], keeps_ids: bool) {
         let Some(saved) = Saved::decode(bytes) else {
             self.actions.push_back(Action::Warning(Warning::SavedNodes));
             return;
         };
         for ((plane, id), nodes) in self.planes.iter_mut().zip(saved.ids).zip(saved.nodes) {
-            plane.id = id;
-            plane.table = Table::new(id);
+            if keeps_ids {
+                plane.id = id;
+                plane.table = Table::new(id);
+            }
             let nodes = nodes.into_iter();
             plane.known = nodes.filter(|node| id::is_usable(node.address)).collect();
         }
@@ -207,6 +211,29 @@ impl Dht {
         }
     }
 
+    /// Where one may begin is known of, too: a torrent names it. One more than the 16 that are used is not.
+    pub fn add_router(&mut self, now: Instant, router: Router) {
+        if self.config.routers.len() >= limits::DHT_ROUTERS_MAX
+            || self.config.routers.contains(&router)
+        {
+            return;
+        }
+        match &router {
+            Router::Address(address) => self.routers.push(canonical(*address)),
+            // It is looked up with all others, in the round of the bootstrap that begins now.
+            Router::Name { .. } => {}
+        }
+        self.config.routers.push(router);
+        if self
+            .planes
+            .iter()
+            .any(|plane| plane.is_on && plane.table.len() < K)
+        {
+            self.bootstrap = Some(now);
+            self.due = earliest(self.due, Some(now));
+        }
+    }
+
     /// Takes a datagram. Whether it was meant for the DHT: then nobody else needs to see it.
     pub fn handle_datagram(
         &mut self,
@@ -226,12 +253,13 @@ impl Dht {
         true
     }
 
-    /// The answer to [`Action::Resolve`]: the addresses of a name, of which 8 are kept, or why there are none.
+    /// The answer to [`Action::Resolve`]: the addresses of a name, of which 8 are kept, or none.
+    /// Names that were not asked for change nothing.
     pub fn handle_resolved(
         &mut self,
         now: Instant,
         name: &str,
-        result: Result<&[IpAddr], &str>,
+        addresses: &[IpAddr],
         rng: &mut Rng,
     ) {
         let ports = self
@@ -239,17 +267,20 @@ impl Dht {
             .routers
             .iter()
             .filter_map(|router| match router {
-                Router::Name { name: ours, port } if ours == name => Some(*port),
+                Router::Name { name: ours, port } if ours.eq_ignore_ascii_case(name) => Some(*port),
                 Router::Name { .. } | Router::Address(_) => None,
             });
-        let addresses = result.unwrap_or_default();
+        let ports: Vec<u16> = ports.collect();
+        if ports.is_empty() {
+            return;
+        }
         let mut found = Vec::new();
         for port in ports {
             let addresses = addresses.iter().take(ADDRESSES_PER_NAME);
             found.extend(addresses.map(|ip| canonical((*ip, port).into())));
         }
         for address in found {
-            let room = ROUTERS_MAX * ADDRESSES_PER_NAME;
+            let room = limits::DHT_ROUTERS_MAX * ADDRESSES_PER_NAME;
             if !self.routers.contains(&address) && self.routers.len() < room {
                 self.routers.push(address);
             }
@@ -446,5 +477,4 @@ const CALLS_EVERY: Duration = Duration::from_secs(1);
 const PENDING_MAX: usize = 256;
 /// How long a lookup waits when what we may send is used up.
 const THROTTLE: Duration = Duration::from_millis(500);
-const ROUTERS_MAX: usize = 16;
 const ADDRESSES_PER_NAME: usize = 8;

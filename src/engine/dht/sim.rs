@@ -325,7 +325,7 @@ fn a_restarted_node_needs_no_router() {
     world.run_for(120);
     let saved = world.hosts[20].dht.export(world.now);
     world.add(100, false, None);
-    world.hosts[30].dht.import(&saved);
+    world.hosts[30].dht.import(&saved, true);
     world.run_for(30);
     let nodes = world.hosts[30].dht.snapshot(world.now).good[0];
     assert!(nodes >= 8, "{nodes}");

@@ -15,12 +15,18 @@ pub struct PeerExchange {
     next_out: Option<Instant>,
     last_in: Option<Instant>,
     faults: u32,
+    is_off: bool,
 }
 
 impl PeerExchange {
+    /// Neither tells nor hears anything from now on.
+    pub fn turn_off(&mut self) {
+        self.is_off = true;
+    }
+
     /// The next message: what has changed since the last, if a minute has passed and anything has.
     pub fn poll_message(&mut self, now: Instant, connected: &BTreeSet<SocketAddr>) -> Option<Pex> {
-        if self.next_out.is_some_and(|at| at > now) {
+        if self.is_off || self.next_out.is_some_and(|at| at > now) {
             return None;
         }
         let added: Vec<_> = connected
@@ -52,7 +58,7 @@ impl PeerExchange {
     /// The addresses that a message of the peer names: none if it comes too soon, or after three bad ones.
     pub fn handle_message(&mut self, now: Instant, payload: &[u8]) -> Vec<SocketAddr> {
         let early = self.last_in.is_some_and(|last| now - last < LEAST);
-        if early || self.faults >= FAULTS_MAX {
+        if early || self.is_off || self.faults >= FAULTS_MAX {
             return Vec::new();
         }
         self.last_in = Some(now);

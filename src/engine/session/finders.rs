@@ -1,13 +1,15 @@
 //! Finding peers without a tracker: the DHT (BEP 5) and the neighbourhood (BEP 14), for public torrents only.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Seat, Session};
 use crate::base::time::Instant;
-use crate::engine::dht::{self, Config, Dht};
+use crate::engine::command::Aim;
+use crate::engine::dht::{self, Config, Dht, Router};
 use crate::engine::io::{Event, Output, TorrentId};
 use crate::engine::lsd::{self, Lsd};
 use crate::engine::timers::Timer;
+use crate::engine::torrent::Torrent;
 use crate::net::resolver::Families;
 use crate::wire::message::Message;
 
@@ -21,11 +23,19 @@ impl Session {
         let info_hash = torrent.metainfo.info_hash;
         let wanted = torrent.is_ready() && !torrent.metainfo.private && !self.stopping;
         let is_seed = torrent.is_complete();
+        let nodes = torrent.metainfo.nodes.iter();
+        let routers: Vec<_> = nodes.map(|(host, port)| router(host, *port)).collect();
+        if wanted && self.dht.is_none() {
+            self.new_dht(now);
+        }
         if let Some(dht) = &mut self.dht {
             if wanted {
                 let port = Some(self.settings.port).filter(|port| *port > 0);
                 dht.search(now, info_hash, port);
                 dht.set_seed(info_hash, is_seed);
+                for router in routers {
+                    dht.add_router(now, router);
+                }
             } else {
                 dht.forget(info_hash);
             }
@@ -38,6 +48,17 @@ impl Session {
             }
         }
         self.drain_finders(now);
+        self.leave_dht(now);
+        self.settle_names(now);
+    }
+
+    /// Leaves the DHT when only private torrents are left: nothing is to be sent there for those.
+    fn leave_dht(&mut self, now: Instant) {
+        let mut torrents = self.torrents.iter();
+        if torrents.all(|(_, seat)| seat.torrent.metainfo.private) && self.dht.is_some() {
+            self.settings.dht_nodes = self.dht_nodes(now);
+            self.dht = None;
+        }
     }
 
     /// Gives the DHT and the neighbourhood their time.
@@ -53,6 +74,7 @@ impl Session {
             lsd.handle_timeout(now);
         }
         self.drain_finders(now);
+        self.settle_names(now);
     }
 
     /// Takes a datagram that no tracker sent.
@@ -85,15 +107,14 @@ impl Session {
         port.map(Message::Port)
     }
 
-    /// Nodes worth remembering, for the next run; empty without a DHT.
+    /// Nodes worth remembering, for the next run; what there was before if the DHT is not on.
     pub fn dht_nodes(&self, now: Instant) -> Vec<u8> {
-        self.dht
-            .as_ref()
-            .map(|dht| dht.export(now))
-            .unwrap_or_default()
+        let dht = self.dht.as_ref();
+        dht.map_or_else(|| self.settings.dht_nodes.clone(), |dht| dht.export(now))
     }
 
-    pub(super) fn new_dht(&mut self, now: Instant) {
+    /// Enters the DHT, if it is to be used: with the first public torrent.
+    fn new_dht(&mut self, now: Instant) {
         if !self.settings.dht {
             return;
         }
@@ -106,7 +127,9 @@ impl Session {
             ..Config::default()
         };
         let mut dht = Dht::new(now, config, &mut self.rng);
-        dht.import(&self.settings.dht_nodes);
+        if !self.settings.dht_nodes.is_empty() {
+            dht.import(&self.settings.dht_nodes, !self.settings.dht_is_second);
+        }
         self.dht = Some(dht);
     }
 
@@ -125,7 +148,7 @@ impl Session {
                     self.out.push_back(Output::Datagram { to, bytes });
                 }
                 dht::Action::Peers { info_hash, peers } => self.found(now, info_hash, peers),
-                dht::Action::Resolve { name } => self.resolve_for_dht(now, &name),
+                dht::Action::Resolve { name } => self.resolver.resolve(now, &name, &mut self.rng),
                 dht::Action::Warning(warning) => {
                     let message = warning.to_string();
                     self.out.push_back(Output::Event(Event::Warning {
@@ -158,9 +181,28 @@ impl Session {
         }
     }
 
-    fn resolve_for_dht(&mut self, now: Instant, name: &str) {
+    /// Tells the DHT what became of a name, whoever had asked for it.
+    pub(super) fn tell_dht_of_name(&mut self, now: Instant, name: &str, addresses: &[IpAddr]) {
         if let Some(dht) = &mut self.dht {
-            dht.handle_resolved(now, name, Err("names are not looked up"), &mut self.rng);
+            dht.handle_resolved(now, name, addresses, &mut self.rng);
+            self.drain_finders(now);
         }
+    }
+
+    /// Whether somebody looks for a torrent's peers, so that they may turn up at any time.
+    pub(super) fn is_sought(&self, torrent: &Torrent) -> bool {
+        let is_public = !torrent.metainfo.private && torrent.aim() != Aim::Scrape;
+        is_public && (self.settings.dht || self.lsd.is_some())
+    }
+}
+
+/// A place to begin at, by an address or by a name.
+fn router(host: &str, port: u16) -> Router {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Router::Address((ip, port).into()),
+        Err(_) => Router::Name {
+            name: host.to_owned(),
+            port,
+        },
     }
 }

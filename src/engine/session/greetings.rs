@@ -78,7 +78,6 @@ impl Session {
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId) {
-        let reserved = self.reserved();
         let full = self.peers() >= self.settings.max_peers;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -97,6 +96,7 @@ impl Session {
                     return self.put_back(id);
                 }
                 let info_hash = seat.torrent.metainfo.info_hash;
+                let reserved = reserved(seat.torrent.metainfo.private, self.dht.is_some());
                 let ours = handshake::encode(reserved, info_hash, self.settings.peer_id);
                 let mut outbox = Outbox::new(now);
                 outbox.push_bytes(&ours);
@@ -316,13 +316,6 @@ impl Session {
             .count()
     }
 
-    /// What we can do, for our handshakes.
-    fn reserved(&self) -> Reserved {
-        let mut reserved = Reserved::OURS;
-        reserved.set_dht(self.dht.is_some());
-        reserved
-    }
-
     /// A greeting came to nothing.
     fn give_up(&mut self, now: Instant, id: ConnId, why: Why) {
         log::debug!("greeting ended: {why}");
@@ -332,10 +325,12 @@ impl Session {
     /// Answers an inbound greeting with ours as soon as its torrent is known.
     fn answer(&mut self, id: ConnId, info_hash: crate::base::ids::InfoHash) -> Option<TorrentId> {
         let torrent = self.torrent_of(info_hash)?;
-        if !self.torrents.get(torrent)?.torrent.is_ready() {
+        let seat = self.torrents.get(torrent)?;
+        if !seat.torrent.is_ready() {
             return None;
         }
-        let ours = handshake::encode(self.reserved(), info_hash, self.settings.peer_id);
+        let reserved = reserved(seat.torrent.metainfo.private, self.dht.is_some());
+        let ours = handshake::encode(reserved, info_hash, self.settings.peer_id);
         let Kind::Greeting(greeting) = &mut self.conns.get_mut(id)?.kind else {
             return None;
         };
@@ -415,6 +410,9 @@ impl Session {
         peer.id = Some(peer_id);
         peer.reserved = reserved;
         peer.pipeline.set_most(self.settings.requests);
+        if !self.settings.pex {
+            peer.pex.turn_off();
+        }
         std::mem::swap(&mut peer.outbox, &mut greeting.outbox);
         // The shell was told of the handshake; whether it has gone yet, only the next flush can tell.
         peer.announced = !peer.outbox.is_empty();
@@ -474,6 +472,13 @@ impl Session {
         self.handle_served_bytes(now, id, &front);
         self.handle_served_bytes(now, id, rest);
     }
+}
+
+/// What we can do, for our handshakes. Peers of a private torrent are not told of the DHT.
+fn reserved(is_private: bool, has_dht: bool) -> Reserved {
+    let mut reserved = Reserved::OURS;
+    reserved.set_dht(has_dht && !is_private);
+    reserved
 }
 
 /// All places for peers are taken.

@@ -112,7 +112,6 @@ impl Session {
             dht: None,
             lsd: None,
         };
-        session.new_dht(now);
         session.new_lsd(now);
         session
     }
@@ -344,7 +343,8 @@ impl Session {
                 half_open: half_open.count() as u32,
                 addresses: torrent.swarm.len() as u32,
                 has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.has_hope(),
+                    || seat.announcer.has_hope()
+                    || self.is_sought(torrent),
                 disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             });
         }

@@ -34,6 +34,7 @@ impl Session {
     pub(super) fn settle_names(&mut self, now: Instant) {
         while let Some((name, result)) = self.resolver.poll_resolved() {
             let result = result.as_deref().map_err(|error| *error);
+            self.tell_dht_of_name(now, &name, result.unwrap_or_default());
             let ids: Vec<TorrentId> = self.torrents.iter().map(|(id, _)| id).collect();
             for id in ids {
                 if let Some(seat) = self.torrents.get_mut(id) {

@@ -430,6 +430,11 @@ impl Torrent {
         self.metainfo.geometry
     }
 
+    /// What is wanted of it.
+    pub fn aim(&self) -> Aim {
+        self.aim
+    }
+
     /// Whether every piece that is wanted is there.
     pub fn is_complete(&self) -> bool {
         self.pieces.missing() == 0

@@ -40,6 +40,8 @@ pub struct Metainfo {
     pub trackers: Vec<Vec<String>>,
     /// Web seeds (BEP 19), verbatim, http and https only.
     pub web_seeds: Vec<String>,
+    /// Nodes of the DHT to begin at (BEP 5): a name or an address and a port each, at most 16.
+    pub nodes: Vec<(String, u16)>,
     /// Whether peers may come from trackers only (BEP 27).
     pub private: bool,
     /// As written by the maker, not escaped; its first 64 KiB.
@@ -70,6 +72,7 @@ impl Metainfo {
             table: FileTable::default(),
             trackers,
             web_seeds: Vec::new(),
+            nodes: Vec::new(),
             private: false,
             comment: None,
             created_by: None,
@@ -146,6 +149,7 @@ impl Metainfo {
             announce,
             announce_list,
             url_list,
+            nodes,
             comment,
             created_by,
             created,
@@ -154,6 +158,7 @@ impl Metainfo {
             b"announce",
             b"announce-list",
             b"url-list",
+            b"nodes",
             b"comment",
             b"created by",
             b"creation date",
@@ -166,6 +171,7 @@ impl Metainfo {
         let warnings = &mut metainfo.warnings;
         metainfo.trackers = sources::trackers(announce, announce_list, warnings);
         metainfo.web_seeds = sources::web_seeds(url_list, warnings);
+        metainfo.nodes = sources::nodes(nodes);
         metainfo.comment = text(comment);
         metainfo.created_by = text(created_by);
         metainfo.creation_date = created.and_then(|date| match date.as_int() {

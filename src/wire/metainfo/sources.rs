@@ -91,6 +91,23 @@ pub(super) fn web_seeds(value: Option<Value<'_>>, warnings: &mut Vec<Warning>) -
     seeds
 }
 
+/// Nodes of the DHT (BEP 5): pairs of a host and a port. What is no such pair is passed over.
+pub(super) fn nodes(value: Option<Value<'_>>) -> Vec<(String, u16)> {
+    let pairs = value.and_then(Value::as_list).into_iter().flatten();
+    let read = |pair: Value<'_>| {
+        let mut pair = pair.as_list()?;
+        let host = std::str::from_utf8(pair.next()?.as_bytes()?).ok()?;
+        let port = u16::try_from(pair.next()?.as_int().ok()?).ok()?;
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        let is_good = host.bytes().all(is_host) && (1..=limits::DNS_NAME_MAX).contains(&host.len());
+        (is_good && port > 0).then(|| (host.to_ascii_lowercase(), port))
+    };
+    pairs
+        .filter_map(read)
+        .take(limits::DHT_ROUTERS_MAX)
+        .collect()
+}
+
 /// Lets the first usable URLs through, each once, and counts the rest.
 struct Sieve {
     schemes: &'static [&'static str],
