@@ -26,6 +26,7 @@ struct World {
     connects: Vec<(Instant, ConnId, SocketAddr)>,
     authorities: Vec<ConnId>,
     reports: Vec<(Instant, Result<u32, String>)>,
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
     ended: bool,
 }
 
@@ -56,6 +57,7 @@ impl World {
             connects: Vec::new(),
             authorities: Vec::new(),
             reports: Vec::new(),
+            datagrams: Vec::new(),
             ended: false,
         };
         world.drain();
@@ -85,6 +87,7 @@ impl World {
                 Output::Dns(Action::Close { socket }) => {
                     assert!(self.open.remove(&socket).is_some());
                 }
+                Output::Datagram { to, bytes } => self.datagrams.push((to, bytes)),
                 Output::Connect { conn, to } => self.connects.push((self.now, conn, to)),
                 Output::ReadAuthorities { conn } => self.authorities.push(conn),
                 Output::Event(Event::Tracker { result, .. }) => {
@@ -198,6 +201,38 @@ fn a_goodbye_closes_the_sockets_of_names_that_are_looked_up() {
         .expect("it runs");
     world.drain();
     assert!(world.ended && world.open.is_empty());
+    assert_eq!(world.session.poll_timeout(), None);
+}
+
+/// A UDP tracker is waited for 15 seconds before it is asked again; after the goodbye nobody waits.
+#[test]
+fn two_seconds_after_a_shutdown_it_has_stopped_and_sleeps_whoever_owes_an_answer() {
+    let mut world = World::new("udp://192.0.2.1:6969/announce", "");
+    world.run_to(0.0);
+    let from = "192.0.2.1:6969".parse().expect("a literal");
+    // It gave an id, and heard of us: it is told goodbye.
+    let (_, asked) = world.datagrams.pop().expect("a connect");
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&asked[12..16]);
+    let bytes = &bytes;
+    world.handle(Input::Datagram { from, bytes });
+    let (_, asked) = world.datagrams.pop().expect("an announce");
+    let mut bytes = [0; 20];
+    (bytes[3], bytes[10]) = (1, 8);
+    bytes[4..8].copy_from_slice(&asked[12..16]);
+    let bytes = &bytes;
+    world.handle(Input::Datagram { from, bytes });
+    world.run_to(100.0);
+    world
+        .session
+        .handle_command(world.now, Command::Shutdown)
+        .expect("it runs");
+    world.drain();
+    assert!(!world.ended && world.datagrams.len() == 1, "a goodbye");
+    world.run_to(101.999);
+    assert!(!world.ended);
+    world.run_to(102.0);
+    assert!(world.ended);
     assert_eq!(world.session.poll_timeout(), None);
 }
 

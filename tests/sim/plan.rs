@@ -8,6 +8,7 @@ use minitorrent::wire::metainfo::Metainfo;
 use sha1::{Digest as _, Sha1};
 
 use crate::script::Kind;
+use crate::services::{NameKind, TrackerKind, TrackerPlan};
 
 /// Everything that is decided before the world begins.
 pub(crate) struct Plan {
@@ -16,6 +17,11 @@ pub(crate) struct Plan {
     pub(crate) content: Arc<Vec<u8>>,
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) scripts: Vec<ScriptPlan>,
+    pub(crate) trackers: Vec<TrackerPlan>,
+    /// Name servers, in the order of `resolv.conf`.
+    pub(crate) servers: Vec<(SocketAddr, NameKind)>,
+    /// Chance in a hundred that a datagram is lost.
+    pub(crate) loss: usize,
     /// Most bytes of one write and of one read.
     pub(crate) bite: usize,
     /// Connections that break, at most; each after so many bytes at most.
@@ -50,6 +56,21 @@ pub(crate) struct NodePlan {
     pub(crate) starts: u64,
     /// From when to when it is paused, in seconds.
     pub(crate) pause: Option<(u64, u64)>,
+    /// Whether what it has is remembered from one life to the next.
+    pub(crate) remembers: bool,
+    /// Ends of its lives: when, in microseconds, and how.
+    pub(crate) ends: Vec<(u64, End)>,
+    /// The disk operation in the middle of which its life ends, and how.
+    pub(crate) cut: Option<(u64, End)>,
+}
+
+/// How a life ends before its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// The process is killed: what it wrote stays, and its connections are reset.
+    Kill,
+    /// The power fails: of what was not synced chance decides, and nobody is told.
+    PowerCut,
 }
 
 /// What goes wrong on a disk.
@@ -85,7 +106,7 @@ impl Plan {
             700 => 300_000,
             _ => 1_500_000,
         };
-        let (meta, content) = torrent(rng, most);
+        let (mut meta, content) = torrent(rng, most);
         let pieces = meta.geometry.pieces() as usize;
         // A third of the worlds are clean, a third have faults, a third have liars too.
         let trouble = rng.below(3);
@@ -97,6 +118,15 @@ impl Plan {
                 .collect(),
             _ => Vec::new(),
         };
+        let (mut trackers, mut servers) = (Vec::new(), Vec::new());
+        if rng.below(3) == 0 {
+            trackers = tracker_plans(rng, trouble > 0);
+            servers = name_servers(rng, trouble > 0);
+            meta.trackers = tiers(rng, &trackers);
+        }
+        // Nobody is known beforehand: only the trackers can tell.
+        let lonely = !trackers.is_empty() && rng.below(2) == 0;
+        meta.private = lonely && rng.below(3) == 0;
         let crowded = trouble == 1 && rng.below(3) == 0;
         let nodes = (0..count)
             .map(|at| {
@@ -119,7 +149,10 @@ impl Plan {
                     } else {
                         count + scripts.len() + 4
                     },
-                    knows: knows(rng, at, seeds, count, &scripts),
+                    knows: match lonely {
+                        true => Vec::new(),
+                        false => knows(rng, at, seeds, count, &scripts),
+                    },
                     rate: [20_000, 200_000, 1_000_000, 20_000_000][rng.below(4)],
                     delay: [50, 5000, 40_000, 150_000][rng.below(4)],
                     buffer: [1500, 16_000, 65_536, 300_000][rng.below(4)],
@@ -130,25 +163,40 @@ impl Plan {
                         let from = rng.below(40) as u64;
                         (from, from + rng.below(40) as u64)
                     }),
+                    remembers: rng.below(2) == 0,
+                    ends: match trouble > 0 && rng.below(4) == 0 {
+                        true => (0..1 + rng.below(2)).map(|_| end(rng)).collect(),
+                        false => Vec::new(),
+                    },
+                    cut: None,
                 }
             })
             .collect();
         let nodes: Vec<NodePlan> = nodes;
         // The slowest line, or a socket's buffer a round trip. A connect to one that is not ready is tried
         // again after a minute.
-        let rates = nodes.iter().map(|node| {
-            let trip = 2 * node.delay + 1;
-            node.rate.min(node.buffer as u64 * 1_000_000 / trip)
-        });
-        let ideal = content.len() as u64 / rates.min().unwrap_or(1);
+        let slowest = nodes.iter().map(|node| node.rate).min().unwrap_or(1);
+        let buffer = nodes
+            .iter()
+            .map(|node| node.buffer as u64)
+            .min()
+            .unwrap_or(1);
+        let trip = nodes
+            .iter()
+            .map(|node| 2 * node.delay + 1)
+            .max()
+            .unwrap_or(1);
+        let ideal = content.len() as u64 / slowest.min(buffer * 1_000_000 / trip).max(1);
         let bound = match (trouble, crowded) {
+            // The first to announce hears of the others when it does so again.
+            (0, _) if lonely => 600 + 3 * ideal,
             (0, _) => 210 + 3 * ideal,
             (_, false) => 3600,
             (_, true) => 4 * 3600,
         };
         Self {
             seed,
-            meta,
+            meta: Arc::new(meta),
             content: Arc::new(content),
             nodes,
             bite,
@@ -162,8 +210,123 @@ impl Plan {
             clean: trouble == 0,
             bound,
             scripts,
+            trackers,
+            servers,
+            loss: if trouble > 0 { rng.below(20) } else { 0 },
         }
     }
+}
+
+impl Plan {
+    /// A quiet world: a seed, and a node that has `part` of a small torrent and fetches the rest in some seconds; chance
+    /// decides nothing but lengths, bytes and what a power cut leaves.
+    pub(crate) fn quiet(seed: u64, part: impl Fn(usize) -> bool) -> Self {
+        let mut bytes = [2; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = &mut Rng::new(bytes);
+        let (meta, content) = loop {
+            let (meta, content) = torrent(rng, 400_000);
+            if (6..40).contains(&meta.geometry.pieces()) && content.len() > 100_000 {
+                break (meta, content);
+            }
+        };
+        let pieces = meta.geometry.pieces() as usize;
+        let node = |at: usize| NodePlan {
+            address: node_address(at),
+            have: (0..pieces).map(|piece| at == 0 || part(piece)).collect(),
+            garbage: false,
+            max_peers: 4,
+            knows: (0..at).map(node_address).collect(),
+            rate: 60_000,
+            delay: 10_000,
+            buffer: 65_536,
+            disk_delay: 0,
+            faults: DiskFaults::default(),
+            starts: 0,
+            pause: None,
+            remembers: true,
+            ends: Vec::new(),
+            cut: None,
+        };
+        Self {
+            seed,
+            meta: Arc::new(meta),
+            content: Arc::new(content),
+            nodes: vec![node(0), node(1)],
+            scripts: Vec::new(),
+            trackers: Vec::new(),
+            servers: Vec::new(),
+            loss: 0,
+            bite: 70_000,
+            resets: 0,
+            reset_after: 0,
+            hangs: 0,
+            clean: false,
+            bound: 3600,
+        }
+    }
+}
+
+/// When and how a life ends.
+fn end(rng: &mut Rng) -> (u64, End) {
+    let latest = [1_000_000, 10_000_000, 90_000_000][rng.below(3)];
+    let how = [End::Kill, End::PowerCut][rng.below(2)];
+    (rng.below(latest) as u64, how)
+}
+
+/// Trackers, one of them honest and within reach; if there is `trouble`, others that are anything else. Two honest
+/// ones that do not know of each other would keep apart what belongs together.
+fn tracker_plans(rng: &mut Rng, trouble: bool) -> Vec<TrackerPlan> {
+    let count = if trouble { 1 + rng.below(4) } else { 1 };
+    let honest = rng.below(count);
+    let mut plan = |at: usize| {
+        let udp = rng.below(2) == 0;
+        let ip = Ipv4Addr::new(10, 0, 2, at as u8 + 1);
+        let name = format!("t{at}.example");
+        TrackerPlan {
+            kind: match trouble && at != honest {
+                true => TrackerKind::FAULTY[rng.below(TrackerKind::FAULTY.len())],
+                false => TrackerKind::Honest,
+            },
+            address: SocketAddr::new(IpAddr::V4(ip), if udp { 6969 } else { 80 }),
+            name: (rng.below(2) == 0).then_some(name),
+            udp,
+        }
+    };
+    (0..count).map(&mut plan).collect()
+}
+
+/// Their URLs in tiers, and perhaps one whose name nobody knows.
+fn tiers(rng: &mut Rng, trackers: &[TrackerPlan]) -> Vec<Vec<String>> {
+    let mut tiers: Vec<Vec<String>> = vec![Vec::new()];
+    if rng.below(3) == 0 {
+        tiers[0].push(String::from("http://never.example/announce"));
+    }
+    for tracker in trackers {
+        if rng.below(2) == 0 {
+            tiers.push(Vec::new());
+        }
+        let tier = tiers.last_mut().expect("there is one");
+        tier.push(tracker.url());
+    }
+    tiers.retain(|tier| !tier.is_empty());
+    tiers
+}
+
+/// One to three name servers, one of them honest.
+fn name_servers(rng: &mut Rng, trouble: bool) -> Vec<(SocketAddr, NameKind)> {
+    let count = 1 + rng.below(3);
+    let honest = rng.below(count);
+    let kind = |at: usize, rng: &mut Rng| match trouble && at != honest {
+        true => NameKind::ALL[rng.below(NameKind::ALL.len())],
+        false => NameKind::Honest,
+    };
+    (0..count)
+        .map(|at| {
+            let ip = Ipv4Addr::new(10, 0, 3, at as u8 + 1);
+            (SocketAddr::new(IpAddr::V4(ip), 53), kind(at, rng))
+        })
+        .collect()
 }
 
 /// Where the `at`th session listens.
@@ -217,7 +380,7 @@ fn disk_faults(rng: &mut Rng, total: u64) -> DiskFaults {
 }
 
 /// A torrent of random bytes: one file or several, some of them empty, pieces of even and odd lengths.
-fn torrent(rng: &mut Rng, most: usize) -> (Arc<Metainfo>, Vec<u8>) {
+fn torrent(rng: &mut Rng, most: usize) -> (Metainfo, Vec<u8>) {
     let lengths = [
         16_384, 32_768, 65_536, 262_144, 16_385, 40_000, 100_001, 1000,
     ];
@@ -253,5 +416,5 @@ fn torrent(rng: &mut Rng, most: usize) -> (Arc<Metainfo>, Vec<u8>) {
     info.extend(hashes);
     info.push(b'e');
     let meta = Metainfo::from_info(&info).expect("a plain torrent");
-    (Arc::new(meta), content)
+    (meta, content)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use minitorrent::base::ids::{Block, PeerId};
+use minitorrent::base::ids::{Block, PeerId, Piece};
 use minitorrent::base::rng::Rng;
 use minitorrent::wire::handshake::{self, Reserved};
 use minitorrent::wire::message::{self, Decoded, Message};
@@ -35,11 +35,25 @@ pub(crate) enum Kind {
     Flapper,
     /// Greets well, then sends noise.
     Noise,
+    /// Breaks the connection in the middle of a block.
+    Midway,
+    /// Sends its words a few bytes a second.
+    Dribble,
+    /// Sends blocks that nobody asked for, and those that were asked for too.
+    Unasked,
+    /// Sends words without end, more than anyone needs.
+    Flood,
+    /// Claims pieces that are not of the torrent.
+    Beyond,
+    /// Says that a message follows that is longer than any may be.
+    TooLong,
+    /// Asks for everything at once, choked or not, and reads nothing of it.
+    Greedy,
 }
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Plain,
         Self::Corrupt,
         Self::Poison,
@@ -51,15 +65,26 @@ impl Kind {
         Self::Claimer,
         Self::Flapper,
         Self::Noise,
+        Self::Midway,
+        Self::Dribble,
+        Self::Unasked,
+        Self::Flood,
+        Self::Beyond,
+        Self::TooLong,
+        Self::Greedy,
     ];
 
     /// Whether it sends bytes that deserve a ban.
     pub(crate) fn lies(self) -> bool {
-        matches!(self, Self::Corrupt | Self::Poison)
+        // What nobody asked for may come when it has just been asked for.
+        matches!(self, Self::Corrupt | Self::Poison | Self::Unasked)
     }
 
     fn fast(self) -> bool {
-        matches!(self, Self::Corrupt | Self::Claimer | Self::Silent)
+        matches!(
+            self,
+            Self::Corrupt | Self::Claimer | Self::Silent | Self::Greedy
+        )
     }
 }
 
@@ -87,6 +112,8 @@ pub(crate) enum Act {
     Send(u64, Vec<u8>),
     /// Break the connection.
     Break,
+    /// Close the connection after so many microseconds.
+    End(u64),
 }
 
 impl Script {
@@ -119,6 +146,11 @@ impl Script {
     /// A connection is gone.
     pub(crate) fn handle_gone(&mut self, sock: usize) {
         self.talks.remove(&sock);
+    }
+
+    /// Whether it leaves what comes in its socket.
+    pub(crate) fn reads_nothing(&self) -> bool {
+        self.kind == Kind::Greedy
     }
 
     /// Bytes came.
@@ -179,7 +211,40 @@ impl Script {
             Message::Bitfield(all.as_bytes()).encode(&mut bytes);
         }
         Message::Unchoke.encode(&mut bytes);
+        self.misbehave(&mut bytes);
+        if self.kind == Kind::Dribble {
+            let bites = bytes.chunks(9).enumerate();
+            return bites
+                .map(|(at, bite)| Act::Send(at as u64 * 1_000_000, bite.to_vec()))
+                .collect();
+        }
         vec![Act::Send(0, bytes)]
+    }
+
+    /// What a liar says behind its greeting.
+    fn misbehave(&self, bytes: &mut Vec<u8>) {
+        let pieces = self.meta.geometry.pieces();
+        match self.kind {
+            Kind::Flood => (0..60_000).for_each(|_| Message::NotInterested.encode(bytes)),
+            Kind::Beyond => Message::Have(Piece(pieces + 7)).encode(bytes),
+            Kind::TooLong => bytes.extend([0x7f, 0xff, 0xff, 0xff, 7]),
+            Kind::Greedy => {
+                Message::Interested.encode(bytes);
+                for piece in (0..pieces).map(Piece) {
+                    for at in 0..self.meta.geometry.blocks(piece) {
+                        let block = self.meta.geometry.block(piece, at);
+                        Message::Request(block).encode(bytes);
+                    }
+                }
+            }
+            Kind::Unasked => {
+                for piece in (0..pieces.min(4)).map(Piece) {
+                    let (begin, data) = (0, &[0x66; 1000][..]);
+                    Message::Piece { piece, begin, data }.encode(bytes);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn answer(&self, talk: &mut Talk, message: Message<'_>, rng: &mut Rng, acts: &mut Vec<Act>) {
@@ -197,7 +262,18 @@ impl Script {
             Kind::WrongLength => {
                 data.push(0);
             }
-            Kind::Silent | Kind::Mute | Kind::Noise => return,
+            Kind::Silent | Kind::Mute | Kind::Noise | Kind::Beyond | Kind::TooLong => return,
+            Kind::Flood | Kind::Greedy | Kind::Unasked => {}
+            Kind::Midway if talk.requests == 4 => {
+                let (piece, begin) = (block.piece, block.begin);
+                let data = &data[..];
+                let mut bytes = encoded(Message::Piece { piece, begin, data });
+                bytes.truncate(bytes.len() / 2);
+                acts.push(Act::Send(0, bytes));
+                return acts.push(Act::End(200_000));
+            }
+            Kind::Midway if talk.requests > 4 => return,
+            Kind::Midway | Kind::Dribble => {}
             Kind::Drip if talk.requests.is_multiple_of(20) => wait = 9_000_000,
             Kind::Drip => return,
             Kind::Breaker if talk.requests == 3 => return acts.push(Act::Break),

@@ -124,6 +124,11 @@ impl Watch {
         self.handed = stream;
     }
 
+    /// Whether it matters how many bytes wait to be sent.
+    pub(crate) fn is_to_settle(&self) -> bool {
+        self.has_choked || self.has_named_reqq
+    }
+
     /// The session has taken in what it was handed, and so many bytes wait to be sent.
     pub(crate) fn settle(&mut self, waiting: usize) {
         if std::mem::take(&mut self.has_choked) {

@@ -131,7 +131,9 @@ impl World {
         let mut waiting = Segments::new(usize::MAX);
         self.session.poll_transmit(self.now, conn, &mut waiting);
         assert!(waiting.bytes() <= WAITING_MAX, "{}", waiting.bytes());
-        if let Some(watch) = self.ends.get_mut(&conn).and_then(|end| end.watch.as_mut()) {
+        if let Some(watch) = self.ends.get_mut(&conn).and_then(|end| end.watch.as_mut())
+            && watch.is_to_settle()
+        {
             watch.settle(waiting.bytes());
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Resume {
     records: Vec<u8>,
     /// Whether the file says something that is true no longer.
     rewrite: bool,
+    /// Whether this process has synced the journal and its name: one that was killed may have left that undone.
+    settled: bool,
     /// Whether the files that may be written to are marked as dirty.
     begun: bool,
     /// Whether content was written since the last beat.
@@ -170,6 +172,7 @@ impl Resume {
             base: len,
             fresh: Vec::new(),
             records: Vec::new(),
+            settled: false,
             begun: false,
             wrote: false,
             totals_changed: false,
@@ -329,6 +332,13 @@ impl Resume {
         }
         self.sync_one(world);
         self.flushing = self.round.is_some();
+        if !self.flushing
+            && !self.settled
+            && self.len > 0
+            && let Err(error) = self.settle(world)
+        {
+            self.complain(world, &error);
+        }
         self.flushing
     }
 
@@ -527,8 +537,10 @@ impl Resume {
         *world.written += bytes.len() as u64;
         self.len += bytes.len() as u64;
         self.noted();
-        if sync {
+        if sync && self.settled {
             world.state.sync(&path)?;
+        } else if sync {
+            self.settle(world)?;
         }
         if self.len > 2 * self.base + COMPACT_LEAST {
             // Should this fail, the long one is as good: it is tried again when it has doubled once more.
@@ -559,8 +571,20 @@ impl Resume {
         self.len = bytes.len() as u64;
         self.base = self.len;
         world.state.sync_names(&self.dir)?;
+        self.settled = true;
         self.rewrite = false;
         self.noted();
+        Ok(())
+    }
+
+    /// Syncs the journal and its name.
+    fn settle<F: Files, S: StateFiles>(
+        &mut self,
+        world: &mut World<'_, F, S>,
+    ) -> Result<(), DiskError> {
+        world.state.sync(&self.path(JOURNAL))?;
+        world.state.sync_names(&self.dir)?;
+        self.settled = true;
         Ok(())
     }
 

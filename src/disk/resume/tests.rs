@@ -797,6 +797,31 @@ fn what_was_moved_in_all_runs_adds_up() {
     assert_eq!((totals.downloaded, totals.uploaded), (1005, 35));
 }
 
+/// The first journal of all is made, synced and given its name, and the process is killed before the name is synced:
+/// the next one appends to what it finds, and must see to the name too.
+#[test]
+fn a_name_that_a_killed_process_did_not_sync_is_synced_by_the_next() {
+    for seed in 0..8 {
+        let mut scene = Scene::new(&[("a", 10 * BLOCKS)]);
+        scene.start();
+        scene.write(0..5);
+        scene.tick();
+        // What it takes to make, sync and name the journal.
+        scene.disk.state_mut().cut_after = Some(3);
+        scene.run(2);
+        assert!(scene.disk.state().is_cut());
+        scene.revive(None);
+        assert!(!scene.journal().is_empty());
+        assert_eq!(scene.start().0, all(0..5));
+        scene.write(5..6);
+        scene.run(40);
+        scene.revive(Some(&mut Rng::new([seed; 32])));
+        let (good, read) = scene.start();
+        assert_eq!(good, all(0..6));
+        assert!(read <= SAMPLED, "{read}");
+    }
+}
+
 /// One torrent's life with kills and power cuts at the `cut`th operation on its state; the number of those.
 fn troubled_life(seed: u64, cut: usize) -> usize {
     let mut seeds = [0; 32];

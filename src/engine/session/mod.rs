@@ -283,6 +283,10 @@ impl Session {
 
     /// When to hand in `Input::Timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopping && !self.timers.is_set(Timer::Goodbye) {
+            // All goodbyes are said; whoever has not heard his is waited for no more.
+            return None;
+        }
         let seats = self.torrents.iter().map(|(_, seat)| {
             let own = if self.stopping {
                 None
@@ -513,9 +517,18 @@ impl Session {
             .all(|(_, seat)| seat.announcer.is_stopped());
         if said && self.timers.is_set(Timer::Goodbye) {
             self.timers.stop(Timer::Goodbye);
-            self.forget_names();
-            self.out.push_back(Output::Event(Event::Stopped));
+            self.end();
         }
+    }
+
+    /// Every goodbye is said, or it is too late for it: nothing is left open.
+    fn end(&mut self) {
+        self.forget_names();
+        for conn in self.conns.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            self.conns.remove(conn);
+            self.out.push_back(Output::Close { conn });
+        }
+        self.out.push_back(Output::Event(Event::Stopped));
     }
 
     fn handle_disk(&mut self, now: Instant, done: DiskDone) {

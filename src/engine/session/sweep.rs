@@ -6,7 +6,7 @@ use super::Session;
 use crate::base::limits;
 use crate::base::time::{Instant, earliest};
 use crate::engine::conn::Kind;
-use crate::engine::io::{ConnId, Event, Output, TorrentId};
+use crate::engine::io::{ConnId, TorrentId};
 use crate::engine::peer::Peer;
 use crate::engine::timers::Timer;
 use crate::engine::torrent::choker::Candidate;
@@ -20,8 +20,7 @@ impl Session {
         self.drive_announcers(now);
         if self.stopping {
             if self.timers.take_due(Timer::Goodbye, now) {
-                self.forget_names();
-                self.out.push_back(Output::Event(Event::Stopped));
+                self.end();
             }
             return;
         }
@@ -186,14 +185,17 @@ impl Session {
         }
     }
 
-    /// Asks the trackers sooner when peers are short.
+    /// Asks the trackers sooner when peers are short; those that are due by that at once.
     fn look_for_more(&mut self, now: Instant) {
-        let short = self.peers() * 2 < self.settings.max_peers;
+        if self.peers() * 2 >= self.settings.max_peers {
+            return;
+        }
         for (_, seat) in self.torrents.iter_mut() {
-            if short && seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
+            if seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
                 seat.announcer.want_peers(now);
             }
         }
+        self.drive_announcers(now);
     }
 
     fn choke_round(&mut self, now: Instant) {

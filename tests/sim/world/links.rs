@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use minitorrent::base::limits;
 use minitorrent::disk::Store;
 use minitorrent::engine::io::{ConnId, ConnectError, DiskDone, Input, Segment, Segments};
 
 use super::{Ev, Host, Sock, State, Todo, World};
+use crate::plan::End;
 use crate::script::Act;
+use crate::services::TrackerKind;
 use crate::watch::Watch;
 
 impl World {
@@ -19,7 +22,7 @@ impl World {
                 let plan = &self.plan.nodes[at];
                 (plan.rate, plan.delay, plan.buffer)
             }
-            Host::Script(_) => (1_000_000, 10_000, 65_536),
+            Host::Script(_) | Host::Tracker(_) => (1_000_000, 10_000, 65_536),
         };
         let watch = match host {
             Host::Node(at) => Some(Watch::new(
@@ -28,7 +31,7 @@ impl World {
                 self.plan.meta.info_hash,
                 self.nodes[at].peer_id,
             )),
-            Host::Script(_) => None,
+            Host::Script(_) | Host::Tracker(_) => None,
         };
         let breaks = self.plan.resets > 0 && self.rng.below(3) == 0;
         self.plan.resets -= u32::from(breaks);
@@ -65,11 +68,18 @@ impl World {
         let from = match self.socks[sock].host {
             Host::Node(at) => self.plan.nodes[at].address,
             Host::Script(at) => self.scripts[at].address,
+            Host::Tracker(at) => self.trackers[at].plan.address,
         };
         let from = SocketAddr::new(from.ip(), 20_000 + (sock % 40_000) as u16);
         let node = self.plan.nodes.iter().position(|plan| plan.address == to);
         let script = self.scripts.iter().position(|script| script.address == to);
-        let there = match (node, script) {
+        let tracker = self.trackers.iter().position(|tracker| {
+            tracker.plan.address == to
+                && !tracker.plan.udp
+                && tracker.plan.kind != TrackerKind::Gone
+        });
+        let there = match (node, script.or(tracker)) {
+            (Some(at), _) if !self.nodes[at].up => None,
             (Some(at), _) => {
                 let conn = self.nodes[at].session.accept(self.now, from);
                 self.note(|| format!("{at} accepts {from}: {conn:?}"));
@@ -80,6 +90,12 @@ impl World {
                 });
                 self.drain(at, &[]);
                 there
+            }
+            (None, Some(at)) if tracker.is_some() => {
+                self.watch_calls(sock);
+                let there = self.new_sock(Host::Tracker(at), None);
+                self.socks[there].breaks_after = None;
+                Some(there)
             }
             (None, Some(at)) => {
                 let there = self.new_sock(Host::Script(at), None);
@@ -116,7 +132,13 @@ impl World {
                 let acts = self.scripts[at].handle_open(sock, true);
                 self.act(sock, acts);
             }
+            Host::Tracker(_) => {}
         }
+    }
+
+    /// A node's connection turns out to be one to a tracker: the rules of peers are not its rules.
+    fn watch_calls(&mut self, sock: usize) {
+        self.socks[sock].watch = None;
     }
 
     /// This end closes: the other learns it behind what was sent, or at once by a reset.
@@ -135,6 +157,17 @@ impl World {
         } else {
             let at = end.line_free.max(self.now) + end.delay;
             self.schedule_at(at, Ev::Fin { sock: other });
+        }
+    }
+
+    /// The process at this end is gone: the other learns it by a reset, or not at all.
+    pub(super) fn abandon(&mut self, sock: usize, how: End) {
+        self.socks[sock].state = State::Closed;
+        if let Some(other) = self.socks[sock].other
+            && how == End::Kill
+        {
+            let delay = self.socks[sock].delay;
+            self.schedule_at(self.now + delay, Ev::Broken { sock: other });
         }
     }
 
@@ -161,6 +194,7 @@ impl World {
                 assert!(!self.nodes[at].conns.contains_key(&conn), "not let go");
             }
             (Host::Script(at), _) => self.scripts[at].handle_gone(sock),
+            (Host::Tracker(at), _) => self.trackers[at].handle_gone(sock),
             (Host::Node(_), None) => {}
         }
     }
@@ -186,6 +220,7 @@ impl World {
                 (Host::Node(at), Some(conn)) => {
                     self.nodes[at].session.read_allowance(self.now, conn)
                 }
+                (Host::Script(at), _) if self.scripts[at].reads_nothing() => 0,
                 _ => usize::MAX,
             };
             if most == 0 {
@@ -219,6 +254,10 @@ impl World {
                 self.scripts[at].handle_gone(sock);
                 self.hang_up(sock);
             }
+            (Host::Tracker(at), _) => {
+                self.trackers[at].handle_gone(sock);
+                self.hang_up(sock);
+            }
             (Host::Node(_), None) => {}
         }
     }
@@ -231,17 +270,35 @@ impl World {
                     watch.handed(bytes);
                 }
                 self.tell(at, Input::Received { conn, bytes });
-                let mut waiting = Segments::new(usize::MAX);
-                self.nodes[at]
-                    .session
-                    .poll_transmit(self.now, conn, &mut waiting);
-                if let Some(watch) = &mut self.socks[sock].watch {
+                if let Some(watch) = &mut self.socks[sock].watch
+                    && watch.is_to_settle()
+                {
+                    let mut waiting = Segments::new(usize::MAX);
+                    let session = &mut self.nodes[at].session;
+                    session.poll_transmit(self.now, conn, &mut waiting);
+                    let said = waiting
+                        .as_slice()
+                        .iter()
+                        .filter_map(|segment| match segment {
+                            Segment::Bytes(bytes) => Some(bytes.len()),
+                            Segment::Block { .. } => None,
+                        });
+                    assert!(said.sum::<usize>() <= WORDS, "too many words wait");
                     watch.settle(waiting.bytes());
                 }
             }
             (Host::Script(at), _) => {
                 let acts = self.scripts[at].handle_bytes(sock, bytes, &mut self.rng);
                 self.act(sock, acts);
+            }
+            (Host::Tracker(at), _) => {
+                let from = self.socks[sock].other.map(|other| self.socks[other].host);
+                if let Some(Host::Node(node)) = from {
+                    let from = self.plan.nodes[node].address.ip();
+                    let tracker = &mut self.trackers[at];
+                    let acts = tracker.handle_bytes(sock, from, bytes, &mut self.rng);
+                    self.act(sock, acts);
+                }
             }
             (Host::Node(_), None) => {}
         }
@@ -252,6 +309,7 @@ impl World {
             match act {
                 Act::Send(wait, bytes) => self.schedule(wait, Ev::Speak { sock, bytes }),
                 Act::Break => self.cut(sock),
+                Act::End(wait) => self.schedule(wait, Ev::HangUp { sock }),
             }
         }
     }
@@ -365,3 +423,6 @@ impl World {
         }
     }
 }
+
+/// Bytes of words that may wait for one connection: what makes a session read it no more, and what one reception adds.
+const WORDS: usize = 2 * limits::CHATTER_MAX;

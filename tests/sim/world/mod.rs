@@ -1,6 +1,8 @@
 //! The world: a clock that jumps, links that delay and cut, disks that answer late, and the oracles.
 
 mod links;
+mod lives;
+mod packets;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -8,19 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minitorrent::base::ids::{PeerId, Piece};
+use minitorrent::base::limits;
 use minitorrent::base::rng::Rng;
 use minitorrent::base::time::Instant;
-use minitorrent::disk::{Budget, Disk, Place, Store};
+use minitorrent::disk::Disk;
 use minitorrent::engine::Session;
-use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply, Settings};
+use minitorrent::engine::command::Command;
 use minitorrent::engine::io::{
-    BlockData, ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, TorrentId,
+    BlockData, ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output,
 };
-use sha1::{Digest as _, Sha1};
+use minitorrent::net::resolver::SocketId;
 
+use self::lives::Life;
+use self::packets::{NameEvent, Packet};
 use crate::files::SimFiles;
-use crate::plan::{NodePlan, Plan};
+use crate::plan::{End, Plan};
 use crate::script::Script;
+use crate::services::Tracker;
+use crate::state::SimState;
+use crate::trace::Trace;
 use crate::watch::Watch;
 
 /// Sessions, scripted peers, and everything between them.
@@ -32,26 +40,36 @@ pub(crate) struct World {
     events: BTreeMap<(Instant, u64), Ev>,
     nodes: Vec<Node>,
     scripts: Vec<Script>,
+    trackers: Vec<Tracker>,
     socks: Vec<Sock>,
     todo: VecDeque<Todo>,
-    trace: Sha1,
-    /// Every line of the trace is printed as it comes.
-    pub(crate) loud: bool,
-    /// The last lines of the trace.
-    pub(crate) log: VecDeque<String>,
+    pub(crate) trace: Trace,
     pub(crate) steps: u64,
+    /// Lives that are to end before all is well.
+    ends_left: usize,
 }
 
+/// A machine: what of it goes on when the process ends, and the life that its process has now.
 struct Node {
     session: Session,
     peer_id: PeerId,
-    disk: Disk<SimFiles>,
+    disk: Disk<SimFiles, SimState>,
+    /// Which process this is, from 0; what was meant for an earlier one is dropped.
+    number: u32,
+    /// Whether there is one.
+    up: bool,
+    /// Sockets of its resolver.
+    names: BTreeMap<SocketId, SocketAddr>,
+    /// When the session and the disk are due.
+    due: Option<Instant>,
+    disk_due: Option<Instant>,
+    /// Blocks in buffers of their own that the disk has and has not answered for.
+    joined: usize,
+    life: Life,
     conns: BTreeMap<ConnId, usize>,
     done: VecDeque<DiskDone>,
     disk_free: Instant,
     working: bool,
-    peers: usize,
-    complete: bool,
     stopped: bool,
     failed: u32,
     banned: Vec<SocketAddr>,
@@ -59,7 +77,6 @@ struct Node {
     timeouts: (Instant, u32),
     /// Timeouts handed in since everybody was through.
     wakes: u32,
-    torrent: Option<TorrentId>,
 }
 
 /// One end of a connection.
@@ -89,6 +106,7 @@ struct Sock {
 enum Host {
     Node(usize),
     Script(usize),
+    Tracker(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,25 +117,90 @@ enum State {
 }
 
 enum Ev {
-    Syn { sock: usize, to: SocketAddr },
-    Connected { sock: usize },
-    Refused { sock: usize },
-    Arrive { sock: usize, bytes: Vec<u8> },
-    Ack { sock: usize, bytes: usize },
-    Fin { sock: usize },
-    Broken { sock: usize },
-    Disk { node: usize, done: Box<DiskDone> },
-    Work { node: usize },
-    Free { node: usize },
-    Speak { sock: usize, bytes: Vec<u8> },
-    Dial { script: usize, to: SocketAddr },
-    Start { node: usize },
-    Pause { node: usize, paused: bool },
+    Syn {
+        sock: usize,
+        to: SocketAddr,
+    },
+    Connected {
+        sock: usize,
+    },
+    Refused {
+        sock: usize,
+    },
+    Arrive {
+        sock: usize,
+        bytes: Vec<u8>,
+    },
+    Ack {
+        sock: usize,
+        bytes: usize,
+    },
+    Fin {
+        sock: usize,
+    },
+    Broken {
+        sock: usize,
+    },
+    HangUp {
+        sock: usize,
+    },
+    Disk {
+        life: Place,
+        done: Box<DiskDone>,
+    },
+    Work {
+        life: Place,
+    },
+    Packet(Packet),
+    Config {
+        life: Place,
+    },
+    Name {
+        life: Place,
+        socket: SocketId,
+        event: NameEvent,
+    },
+    End {
+        node: usize,
+        how: End,
+    },
+    Boot {
+        node: usize,
+    },
+    Free {
+        node: usize,
+    },
+    Speak {
+        sock: usize,
+        bytes: Vec<u8>,
+    },
+    Dial {
+        script: usize,
+        to: SocketAddr,
+    },
+    Pause {
+        node: usize,
+        paused: bool,
+    },
 }
 
 enum Todo {
     Write(usize),
     Read(usize),
+}
+
+/// One process of one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Place {
+    node: usize,
+    number: u32,
+}
+
+/// Whose turn it is.
+enum Turn {
+    Session(usize),
+    Disk(usize),
+    Event,
 }
 
 impl World {
@@ -132,14 +215,18 @@ impl World {
             events: BTreeMap::new(),
             nodes: Vec::new(),
             scripts: Vec::new(),
+            trackers: Vec::new(),
             socks: Vec::new(),
             todo: VecDeque::new(),
-            trace: Sha1::new(),
-            loud: false,
-            log: VecDeque::new(),
+            trace: Trace::default(),
             steps: 0,
+            ends_left: 0,
             plan,
         };
+        for plan in &world.plan.trackers {
+            let tracker = Tracker::new(plan.clone(), Arc::clone(&world.plan.meta));
+            world.trackers.push(tracker);
+        }
         for at in 0..world.plan.scripts.len() {
             let script = &world.plan.scripts[at];
             let (meta, content) = (
@@ -164,11 +251,12 @@ impl World {
     /// Runs until everybody has everything, then shuts all down; panics where a rule is broken.
     pub(crate) fn run(&mut self) {
         let bound = Instant::default() + Duration::from_secs(self.plan.bound);
-        while !self.nodes.iter().all(|node| node.complete) {
+        while self.ends_left > 0 || !self.nodes.iter().all(|node| node.life.complete) {
             assert!(self.now < bound, "not all are through: {}", self.standing());
             self.step();
         }
-        self.run_on(20);
+        // Nobody is told of a power cut: a peer that says nothing is let go after four minutes.
+        self.run_on(if self.has_power_cuts() { 300 } else { 20 });
         self.nodes.iter_mut().for_each(|node| node.wakes = 0);
         self.run_on(20);
         for node in &self.nodes {
@@ -190,9 +278,22 @@ impl World {
             self.step();
         }
         for node in &self.nodes {
-            assert!(node.stopped && node.peers == 0 && node.conns.is_empty());
+            assert!(node.stopped && node.life.peers == 0 && node.conns.is_empty());
             assert_eq!(node.session.poll_timeout(), None, "stopped, and awake");
+            assert!(node.names.is_empty(), "stopped, and names are looked up");
         }
+        for at in 0..self.nodes.len() {
+            self.judge_rebirth(at);
+        }
+    }
+
+    fn has_power_cuts(&self) -> bool {
+        let mut nodes = self.plan.nodes.iter();
+        nodes.any(|plan| {
+            let ends = plan.ends.iter().map(|end| end.1);
+            let mut all = ends.chain(plan.cut.map(|cut| cut.1));
+            all.any(|how| how == End::PowerCut)
+        })
     }
 
     fn run_on(&mut self, seconds: u64) {
@@ -201,11 +302,6 @@ impl World {
             self.step();
         }
         self.now = self.now.max(end);
-    }
-
-    /// One number for everything that has happened.
-    pub(crate) fn fingerprint(&self) -> [u8; 20] {
-        self.trace.clone().finalize().into()
     }
 
     fn standing(&self) -> String {
@@ -260,84 +356,6 @@ impl World {
         }
     }
 
-    fn add_node(&mut self, at: usize) {
-        let plan = &self.plan.nodes[at];
-        let mut files = SimFiles::new(plan.faults, Rng::new(self.rng.bytes()));
-        lay_out(&self.plan, plan, &mut files);
-        let mut id = *b"-MI0100-............";
-        self.rng.fill(&mut id[8..]);
-        let mut settings = Settings::new(PeerId(id));
-        settings.port = 6881;
-        settings.max_peers = plan.max_peers;
-        let session = Session::new(self.now, settings, self.rng.bytes());
-        let disk = Disk::new(files);
-        let (starts, pause, full) = (plan.starts, plan.pause, plan.faults.full);
-        self.schedule(starts, Ev::Start { node: at });
-        if let Some((_, until)) = full {
-            self.schedule(until * 1_000_000, Ev::Free { node: at });
-        }
-        if let Some((from, to)) = pause {
-            for (second, paused) in [(from, true), (to, false)] {
-                let wait = starts + second * 1_000_000 + 1;
-                self.schedule(wait, Ev::Pause { node: at, paused });
-            }
-        }
-        self.nodes.push(Node {
-            session,
-            peer_id: PeerId(id),
-            disk,
-            conns: BTreeMap::new(),
-            done: VecDeque::new(),
-            disk_free: self.now,
-            working: false,
-            peers: 0,
-            complete: false,
-            stopped: false,
-            failed: 0,
-            banned: Vec::new(),
-            timeouts: (self.now, 0),
-            wakes: 0,
-            torrent: None,
-        });
-    }
-
-    /// A node takes up the torrent.
-    fn start(&mut self, at: usize) {
-        let meta = &self.plan.meta;
-        let add = AddTorrent {
-            metainfo: Arc::clone(meta),
-            aim: Aim::Download,
-            peers: self.plan.nodes[at].knows.clone(),
-        };
-        let node = &mut self.nodes[at];
-        let reply = node.session.handle_command(self.now, Command::Add(add));
-        let Ok(Reply::Added(torrent)) = reply else {
-            panic!("the torrent was not taken: {reply:?}");
-        };
-        node.torrent = Some(torrent);
-        node.disk
-            .add(torrent, Arc::clone(meta), Place::new("/nowhere"))
-            .expect("memory takes everything");
-        self.drain(at, &[]);
-    }
-
-    fn pause(&mut self, at: usize, paused: bool) {
-        let node = &mut self.nodes[at];
-        if let Some(torrent) = node.torrent
-            && !node.stopped
-        {
-            let command = match paused {
-                true => Command::Pause(torrent),
-                false => Command::Resume(torrent),
-            };
-            let reply = node.session.handle_command(self.now, command);
-            assert_eq!(reply, Ok(Reply::Done));
-            self.note(|| format!("{at} paused: {paused}"));
-            self.drain(at, &[]);
-            assert!(!paused || self.nodes[at].peers == 0, "paused, with peers");
-        }
-    }
-
     fn schedule(&mut self, micros: u64, event: Ev) {
         self.schedule_at(self.now + Duration::from_micros(micros), event);
     }
@@ -347,50 +365,65 @@ impl World {
         self.events.insert((at, self.seq), event);
     }
 
-    fn next_timeout(&self) -> Option<(Instant, usize)> {
-        let all = self.nodes.iter().enumerate();
-        all.filter_map(|(at, node)| Some((node.session.poll_timeout()?, at)))
-            .min()
+    /// What is to happen next, and when. Of what is due at one moment, sessions come first, then disks.
+    fn next_turn(&self) -> Option<(Instant, Turn)> {
+        let mut first = self
+            .events
+            .first_key_value()
+            .map(|((at, _), _)| (*at, Turn::Event));
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            let sooner = |due: &Instant| first.as_ref().is_none_or(|(best, _)| due <= best);
+            if let Some(due) = node.disk_due.filter(sooner) {
+                first = Some((due, Turn::Disk(at)));
+            }
+        }
+        for (at, node) in self.nodes.iter().enumerate().rev() {
+            let sooner = |due: &Instant| first.as_ref().is_none_or(|(best, _)| due <= best);
+            if let Some(due) = node.due.filter(sooner) {
+                first = Some((due, Turn::Session(at)));
+            }
+        }
+        first
     }
 
     fn next(&self) -> Option<Instant> {
-        let event = self.events.first_key_value().map(|((at, _), _)| *at);
-        let timeout = self.next_timeout().map(|(at, _)| at);
-        event.into_iter().chain(timeout).min()
+        self.next_turn().map(|(at, _)| at)
     }
 
     fn step(&mut self) {
         self.steps += 1;
-        let timeout = self.next_timeout();
-        let event = self.events.first_key_value().map(|((at, _), _)| *at);
-        match (timeout, event) {
-            (None, None) => panic!("everybody sleeps for ever: {}", self.standing()),
-            (Some((at, node)), event) if event.is_none_or(|event| at <= event) => {
-                self.now = self.now.max(at);
-                let now = self.now;
-                let node_at = node;
-                let node = &mut self.nodes[node_at];
-                let same = node.timeouts.0 == now;
-                node.timeouts = (now, if same { node.timeouts.1 + 1 } else { 1 });
-                assert!(node.timeouts.1 < 50, "node {node_at} spins");
-                node.wakes += 1;
-                node.session.handle(now, Input::Timeout);
-                let next = node.session.poll_timeout();
-                assert!(
-                    next.is_none_or(|next| next > now),
-                    "node {node_at}: due at {next:?} after a timeout at {now:?}"
-                );
-                self.note(|| format!("{node_at} timeout"));
-                self.drain(node_at, &[]);
-            }
-            _ => {
-                if let Some(((at, _), event)) = self.events.pop_first() {
-                    self.now = self.now.max(at);
+        let Some((at, turn)) = self.next_turn() else {
+            panic!("everybody sleeps for ever: {}", self.standing());
+        };
+        self.now = self.now.max(at);
+        match turn {
+            Turn::Session(at) => self.ring(at),
+            Turn::Disk(at) => self.ring_disk(at),
+            Turn::Event => {
+                if let Some((_, event)) = self.events.pop_first() {
                     self.happen(event);
                 }
             }
         }
         self.settle();
+    }
+
+    /// A session's time has come.
+    fn ring(&mut self, at: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        let same = node.timeouts.0 == now;
+        node.timeouts = (now, if same { node.timeouts.1 + 1 } else { 1 });
+        assert!(node.timeouts.1 < 50, "node {at} spins");
+        node.wakes += 1;
+        node.session.handle(now, Input::Timeout);
+        let next = node.session.poll_timeout();
+        assert!(
+            next.is_none_or(|next| next > now),
+            "node {at}: due at {next:?} after a timeout at {now:?}"
+        );
+        self.note(|| format!("{at} timeout"));
+        self.drain(at, &[]);
     }
 
     fn happen(&mut self, event: Ev) {
@@ -425,20 +458,41 @@ impl World {
                 self.todo.push_back(Todo::Read(sock));
             }
             Ev::Broken { sock } => self.broken(sock),
-            Ev::Disk { node, done } => {
-                self.note(|| format!("{node} {}", answer_line(&done)));
-                self.tell(node, Input::DiskDone(*done));
-                self.read_stalled(node);
-            }
-            Ev::Work { node } => {
-                let budget = Budget(1 + self.rng.below(400_000));
-                let n = &mut self.nodes[node];
-                n.working = n.disk.work(budget, &mut n.done);
-                if n.working {
-                    self.schedule(1000, Ev::Work { node });
+            Ev::HangUp { sock } => {
+                self.hang_up(sock);
+                match self.socks[sock].host {
+                    Host::Script(at) => self.scripts[at].handle_gone(sock),
+                    Host::Tracker(at) => self.trackers[at].handle_gone(sock),
+                    Host::Node(_) => {}
                 }
-                self.answer(node);
             }
+            Ev::Disk { life, done } => {
+                if self.lives(life) {
+                    self.disk_done(life.node, *done);
+                }
+            }
+            Ev::Work { life } => {
+                if self.lives(life) {
+                    self.work(life);
+                }
+            }
+            Ev::Packet(packet) => self.deliver(packet),
+            Ev::Config { life } => {
+                if self.lives(life) {
+                    self.read_config(life.node);
+                }
+            }
+            Ev::Name {
+                life,
+                socket,
+                event,
+            } => {
+                if self.lives(life) {
+                    self.name_event(life.node, socket, &event);
+                }
+            }
+            Ev::End { node, how } => self.end(node, how),
+            Ev::Boot { node } => self.boot(node),
             Ev::Free { node } => self.nodes[node].disk.files_mut().faults.full = None,
             Ev::Speak { sock, bytes } => {
                 if self.socks[sock].state == State::Open {
@@ -452,7 +506,6 @@ impl World {
                 let delay = self.socks[sock].delay;
                 self.schedule_at(self.now + delay, Ev::Syn { sock, to });
             }
-            Ev::Start { node } => self.start(node),
             Ev::Pause { node, paused } => self.pause(node, paused),
         }
     }
@@ -469,6 +522,7 @@ impl World {
 
     fn drain(&mut self, at: usize, received: &[u8]) {
         let mut ops: Vec<DiskOp> = Vec::new();
+        let number = self.nodes[at].number;
         while let Some(output) = self.nodes[at].session.poll_output() {
             self.note(|| format!("{at} {}", output_line(&output)));
             match output {
@@ -487,35 +541,35 @@ impl World {
                     self.socks[sock].wants_write = true;
                     self.todo.push_back(Todo::Write(sock));
                 }
-                Output::Datagram { .. }
-                | Output::Multicast { .. }
-                | Output::Dns(_)
-                | Output::ReadAuthorities { .. } => {
-                    panic!("there are no trackers here")
+                Output::Datagram { to, bytes } => self.send_packet(at, to, bytes),
+                Output::Dns(action) => self.look_up(at, action),
+                Output::Multicast { .. } | Output::ReadAuthorities { .. } => {
+                    panic!("nobody asked for that")
                 }
-                Output::Disk(op) => ops.push(op),
+                Output::Disk(op) => {
+                    let joined = matches!(
+                        op,
+                        DiskOp::Write {
+                            data: BlockData::Joined { .. },
+                            ..
+                        }
+                    );
+                    self.nodes[at].joined += usize::from(joined);
+                    ops.push(op);
+                }
                 Output::Event(event) => self.heed(at, event),
             }
         }
         if !ops.is_empty() {
-            let node = &mut self.nodes[at];
-            node.disk.handle(&mut ops, received, &mut node.done);
-            if !std::mem::replace(&mut node.working, true) {
-                self.schedule(1000, Ev::Work { node: at });
-            }
-            self.answer(at);
+            self.do_disk(at, &mut ops, received);
         }
-    }
-
-    /// Lets the disk's answers come, in order, when they are due.
-    fn answer(&mut self, at: usize) {
-        while let Some(done) = self.nodes[at].done.pop_front() {
-            let wait = self.rng.below(self.plan.nodes[at].disk_delay + 1) as u64;
-            let due = self.now + Duration::from_micros(wait);
-            let due = due.max(self.nodes[at].disk_free);
-            self.nodes[at].disk_free = due;
-            let done = Box::new(done);
-            self.schedule_at(due, Ev::Disk { node: at, done });
+        if self.nodes[at].number == number {
+            let node = &mut self.nodes[at];
+            node.due = node.session.poll_timeout();
+            let most = self.plan.nodes[at].max_peers + 2 * limits::HALF_OPEN + CALLS;
+            assert!(node.conns.len() <= most, "{} connections", node.conns.len());
+            let most = most + JOINED;
+            assert!(node.joined <= most, "{} blocks wait", node.joined);
         }
     }
 
@@ -523,16 +577,17 @@ impl World {
         let node = &mut self.nodes[at];
         match event {
             Event::PeerConnected { .. } => {
-                node.peers += 1;
+                node.life.peers += 1;
                 let most = self.plan.nodes[at].max_peers;
-                assert!(node.peers <= most, "more than {most} peers");
+                assert!(node.life.peers <= most, "more than {most} peers");
             }
-            Event::PeerGone { .. } => node.peers -= 1,
-            Event::Complete { .. } => node.complete = true,
+            Event::PeerGone { .. } => node.life.peers -= 1,
+            Event::Complete { .. } => node.life.complete = true,
             Event::PieceFailed { .. } => node.failed += 1,
             Event::Banned { address, .. } => node.banned.push(address),
             Event::Stopped => assert!(!std::mem::replace(&mut node.stopped, true), "once"),
             Event::PieceDone { piece, .. } => {
+                node.life.done.insert(piece, self.now);
                 assert!(self.is_on_disk(at, piece), "{piece} done, and not there");
             }
             Event::Checked { .. }
@@ -545,7 +600,7 @@ impl World {
             Event::Warning { .. } => {
                 let snapshot = node.session.snapshot(self.now);
                 let torrent = &snapshot.torrents[0];
-                node.complete = torrent.pieces_have == torrent.pieces;
+                node.life.complete = torrent.pieces_have == torrent.pieces;
             }
         }
     }
@@ -576,36 +631,7 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        let line = format!("{:?} {}", self.now, line());
-        self.trace.update(&line);
-        if self.loud {
-            println!("{line}");
-        }
-        if self.log.len() == LOG {
-            self.log.pop_front();
-        }
-        self.log.push_back(line);
-    }
-}
-
-/// Puts what a node has at the start on its disk: its pieces, and perhaps wrong bytes for the others.
-fn lay_out(plan: &Plan, node: &NodePlan, files: &mut SimFiles) {
-    let length = u64::from(plan.meta.geometry.piece_length());
-    for (piece, has) in node.have.iter().enumerate() {
-        if !has && !node.garbage {
-            continue;
-        }
-        let offset = piece as u64 * length;
-        let mut from = offset as usize;
-        for span in plan.meta.table.spans(offset, length) {
-            let file = files.files.entry(span.file).or_default();
-            let (start, len) = (span.offset as usize, span.len as usize);
-            file.resize(file.len().max(start + len), 0);
-            if *has {
-                file[start..start + len].copy_from_slice(&plan.content[from..from + len]);
-            }
-            from += len;
-        }
+        self.trace.note(self.now, line);
     }
 }
 
@@ -630,5 +656,7 @@ fn answer_line(done: &DiskDone) -> String {
     }
 }
 
-/// Lines of the trace that are kept.
-const LOG: usize = 50;
+/// Connections to trackers at once, at most: one a tracker, and one for its successor.
+const CALLS: usize = 2 * limits::TRACKERS_MAX;
+/// Blocks in buffers of their own that may wait for a disk, beside one a connection.
+const JOINED: usize = 64 + 1;
