@@ -32,9 +32,9 @@ fn make(options: &Options, face: &mut Face) -> Result<(), Error> {
     let mut recipe = options.recipe.clone();
     recipe.paths = options.torrents.iter().map(PathBuf::from).collect();
     let creator = Creator::new(recipe)?;
-    let out = place(&options.config.output_dir, creator.name());
+    let out = place(&options.plan.output_dir, creator.name());
     let to_stdout = out == Path::new("-");
-    if !to_stdout && !options.config.force && fs::symlink_metadata(&out).is_ok() {
+    if !to_stdout && !options.plan.force && fs::symlink_metadata(&out).is_ok() {
         let message = format!("{}: it is there already (--force)", shown(&out));
         return Err(Error::Create { message });
     }
@@ -51,7 +51,7 @@ fn make(options: &Options, face: &mut Face) -> Result<(), Error> {
             .and_then(|()| stdout.flush())
             .map_err(|why| write_error(&out, &why));
     }
-    write(&out, &created.bytes, options.config.force).map_err(|why| write_error(&out, &why))?;
+    write(&out, &created.bytes, options.plan.force).map_err(|why| write_error(&out, &why))?;
     report(options, &created, &out);
     Ok(())
 }

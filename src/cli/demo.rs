@@ -14,7 +14,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
 use super::exit::Exit;
-use super::face::{Face, Run};
+use super::face::{Face, State};
 use super::options::Options;
 use super::progress::Progress;
 use super::units;
@@ -114,7 +114,9 @@ impl Demo {
     }
 
     fn run(mut self, face: &mut Face) -> Result<Exit, Failure> {
-        face.started(&self.metainfo, self.port);
+        if let Some(torrent) = self.torrent() {
+            face.started(torrent.torrent, &self.metainfo, self.port);
+        }
         let mut began = None;
         loop {
             let elapsed = self.reactor.now() - Instant::default();
@@ -140,21 +142,22 @@ impl Demo {
                 let message = "the torrent is gone".into();
                 return Err(Failure::new("internal", message, Exit::Internal));
             };
-            let run = Run {
+            let state = State {
                 elapsed,
-                torrent,
+                torrents: vec![torrent],
+                ended: 0,
                 longest_turn: self.reactor.longest_turn(),
             };
             if complete {
                 let began = began.unwrap_or_default();
-                return self.finish(face, run, began);
+                return self.finish(face, &state, began);
             }
-            face.tick(&run);
+            face.tick(&state);
         }
     }
 
     /// Says goodbye, compares the files and tells the rate.
-    fn finish(mut self, face: &mut Face, run: Run, began: Instant) -> Result<Exit, Failure> {
+    fn finish(mut self, face: &mut Face, state: &State, began: Instant) -> Result<Exit, Failure> {
         let took = (self.reactor.now() - began).as_secs_f64().max(0.001);
         let turns = self.reactor.turns();
         for host in [self.leecher, self.seeder] {
@@ -162,7 +165,7 @@ impl Demo {
             let _ = self.reactor.command(host, Command::Shutdown);
             self.reactor.retire(host);
         }
-        face.complete(&run, NAME);
+        face.complete(state, &state.torrents[0]);
         if !same(&self.original, &self.copy)? {
             let message = "the copy differs from the original".into();
             return Err(Failure::new("internal", message, Exit::Internal));

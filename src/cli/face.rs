@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use super::progress::{Progress, json};
 use super::terminal;
-use crate::client::{DiskErrorKind, Error, Event, TorrentSnapshot, can_recover, disk_kind};
+use crate::base::escape::escape_field;
+use crate::client::{
+    DiskErrorKind, Error, Event, TorrentId, TorrentSnapshot, can_recover, disk_kind,
+};
 use crate::wire::metainfo::Metainfo;
 
 /// Everything that is said during a run.
@@ -16,6 +19,10 @@ pub(super) struct Face {
     progress: Progress,
     quiet: bool,
     due: Duration,
+    /// What the torrents are called.
+    labels: BTreeMap<TorrentId, Label>,
+    /// Whether a torrent is one of several.
+    several: bool,
     /// When a kind of warning was last said, and how many were not since.
     said: BTreeMap<String, (Duration, u32)>,
 }
@@ -27,23 +34,41 @@ impl Face {
             progress,
             quiet,
             due: Duration::ZERO,
+            labels: BTreeMap::new(),
+            several: false,
             said: BTreeMap::new(),
         }
     }
 
-    /// A torrent was taken up.
-    pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
+    /// There are several torrents: what is said of one names it.
+    pub(super) fn expect_several(&mut self) {
+        self.several = true;
+    }
+
+    /// A torrent was taken up, and that is what it is called.
+    pub(super) fn meet(&mut self, torrent: TorrentId, metainfo: &Metainfo) {
+        let label = Label {
+            name: escape_field(metainfo.name.as_bytes()),
+            hash: metainfo.info_hash.to_string(),
+        };
+        self.labels.insert(torrent, label);
+    }
+
+    /// It is known what a torrent is, and it begins.
+    pub(super) fn started(&mut self, torrent: TorrentId, metainfo: &Metainfo, port: u16) {
+        self.meet(torrent, metainfo);
         self.progress.started(metainfo, port);
         for warning in &metainfo.warnings {
-            self.warning(Duration::ZERO, warning.kind, &warning.message);
+            let (kind, message) = (warning.kind, &warning.message);
+            self.say(Duration::ZERO, Level::Warning, kind, message, Some(torrent));
         }
     }
 
     /// Shows how it goes, if it is time to.
-    pub(super) fn tick(&mut self, run: &Run) {
-        if run.elapsed >= self.due {
-            self.due = run.elapsed + self.progress.every();
-            self.progress.tick(run);
+    pub(super) fn tick(&mut self, state: &State) {
+        if state.elapsed >= self.due {
+            self.due = state.elapsed + self.progress.every();
+            self.progress.tick(state, &self.labels);
         }
     }
 
@@ -54,12 +79,16 @@ impl Face {
 
     /// Tells of what happened at `elapsed`.
     pub(super) fn event(&mut self, elapsed: Duration, event: &Event) {
-        self.progress.event(event);
+        let torrent = event.torrent();
+        let hash = torrent.and_then(|id| Some(self.labels.get(&id)?.hash.as_str()));
+        self.progress.event(event, hash);
+        let mut warn =
+            |kind, message: &str| self.say(elapsed, Level::Warning, kind, message, torrent);
         match event {
             Event::Banned { address, piece, .. } => {
                 let message =
                     format!("{address} sent bad data in piece {piece}, it is not spoken to again");
-                self.warning(elapsed, "peer.banned", &message);
+                warn("peer.banned", &message);
             }
             Event::Tracker {
                 url,
@@ -67,15 +96,19 @@ impl Face {
                 ..
             } => {
                 let message = format!("{url}: {why}, it is asked again later");
-                self.warning(elapsed, "tracker", &message);
+                warn("tracker", &message);
             }
             // What can't pass ends the run, and is said then.
             Event::DiskTrouble { error, .. } if can_recover(error.kind) => {
                 let message = format!("{}, waiting and trying again", error.message);
-                self.say(elapsed, Level::Error, disk_kind(error.kind), &message);
+                let kind = disk_kind(error.kind);
+                self.say(elapsed, Level::Error, kind, &message, torrent);
             }
-            Event::DiskRecovered { .. } => self.note("the disk works again, going on"),
-            Event::Warning { kind, message } => self.warning(elapsed, kind, message),
+            Event::DiskRecovered { .. } => {
+                let message = format!("{}the disk works again, going on", self.naming(torrent));
+                self.note(&message);
+            }
+            Event::Warning { kind, message, .. } => warn(kind, message),
             Event::Checked { .. }
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
@@ -86,18 +119,34 @@ impl Face {
             | Event::PeerConnected { .. }
             | Event::PeerGone { .. }
             | Event::Scraped { .. }
+            | Event::Removed { .. }
             | Event::Stopped => {}
         }
     }
 
     /// Something odd that does not stop anything.
     pub(super) fn warning(&mut self, elapsed: Duration, kind: &str, message: &str) {
-        self.say(elapsed, Level::Warning, kind, message);
+        self.say(elapsed, Level::Warning, kind, message, None);
+    }
+
+    /// What stands before a line about a torrent: its name, if there are several.
+    fn naming(&self, torrent: Option<TorrentId>) -> String {
+        let label = torrent.and_then(|id| self.labels.get(&id));
+        let label = label.filter(|_| self.several);
+        label.map_or(String::new(), |label| format!("{}: ", label.name))
     }
 
     /// Says something while the run goes on; the same at most once in ten seconds, with a count of the rest.
-    fn say(&mut self, elapsed: Duration, level: Level, kind: &str, message: &str) {
-        let key = format!("{kind}: {message}");
+    fn say(
+        &mut self,
+        elapsed: Duration,
+        level: Level,
+        kind: &str,
+        message: &str,
+        torrent: Option<TorrentId>,
+    ) {
+        let naming = self.naming(torrent);
+        let key = format!("{kind}: {naming}{message}");
         if self.said.len() >= SAID_MAX {
             self.said.clear();
         }
@@ -119,10 +168,11 @@ impl Face {
             Level::Error => ("error", json::Line::Error { kind, message }),
         };
         if let Progress::Json(_) = self.progress {
-            json::line(&json_line);
+            let label = torrent.and_then(|id| self.labels.get(&id));
+            json::line(&json_line, label.map(|label| label.hash.as_str()));
         }
         if !self.quiet || level == Level::Error {
-            let line = format!("{word}[{kind}]: {message}{again}");
+            let line = format!("{word}[{kind}]: {naming}{message}{again}");
             self.progress.aside(|| terminal::err(&line));
         }
     }
@@ -136,10 +186,14 @@ impl Face {
 
     /// What ends it, and what a person can do now.
     pub(super) fn error(&mut self, kind: &str, message: &str, next: &str) {
+        self.fatal(kind, message, next, None);
+    }
+
+    fn fatal(&mut self, kind: &str, message: &str, next: &str, hash: Option<&str>) {
         let message = format!("{message}, {next}");
         if let Progress::Json(_) = self.progress {
             let message = &message;
-            json::line(&json::Line::Error { kind, message });
+            json::line(&json::Line::Error { kind, message }, hash);
         }
         self.progress.abandon();
         terminal::err(&format!("error[{kind}]: {message}"));
@@ -147,14 +201,37 @@ impl Face {
 
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
+        self.failed(error, name, None);
+    }
+
+    /// As [`Face::error`], for what ended a torrent while others may go on.
+    pub(super) fn torrent_error(&mut self, error: &Error, target: &Metainfo, more: &str) {
+        let name = escape_field(target.name.as_bytes());
+        let hash = target.info_hash.to_string();
+        self.failed(error, &format!("{name}{more}"), Some(&hash));
+    }
+
+    fn failed(&mut self, error: &Error, name: &str, hash: Option<&str>) {
+        let own = |error: &Error| match self.several && !name.is_empty() {
+            true => format!("{name}: {error}"),
+            false => error.to_string(),
+        };
         let (message, next) = match error {
+            Error::Torrent { .. } | Error::Create { .. } if self.several => {
+                (own(error), "it is left out")
+            }
             Error::Torrent { .. } | Error::Create { .. } => {
                 (error.to_string(), "nothing was started")
             }
-            Error::Disk(disk) if disk.kind == DiskErrorKind::Locked => {
-                (error.to_string(), "this one ends")
+            Error::Duplicate(_) => (own(error), "it is taken once"),
+            Error::Clash { .. } => {
+                let next = "it is left out; give it an output directory of its own";
+                (format!("{name}: {error}"), next)
             }
-            Error::Disk(_) => (error.to_string(), "stopped; run again to go on"),
+            Error::Disk(disk) if disk.kind == DiskErrorKind::Locked => {
+                (own(error), "this one ends")
+            }
+            Error::Disk(_) => (own(error), "stopped; run again to go on"),
             Error::NoSource | Error::NoAnswer => (format!("{name}: {error}"), "giving up"),
             Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),
             Error::Incomplete => (
@@ -162,14 +239,21 @@ impl Face {
                 "run a download to fetch the rest",
             ),
             Error::Interrupted => (format!("{name}: {error}"), "run again to resume"),
-            Error::Stopped | Error::System { .. } => (error.to_string(), "ending"),
+            Error::Stopped | Error::System { .. } => (own(error), "ending"),
         };
-        self.error(error.kind(), &message, next);
+        self.fatal(error.kind(), &message, next, hash);
     }
 
-    /// The goal is reached.
-    pub(super) fn complete(&mut self, run: &Run, name: &str) {
-        self.progress.complete(run, name, self.quiet);
+    /// A torrent has reached its goal.
+    pub(super) fn complete(&mut self, state: &State, torrent: &TorrentSnapshot) {
+        if let Some(label) = self.labels.get(&torrent.torrent) {
+            self.progress.complete(state, torrent, label, self.quiet);
+        }
+    }
+
+    /// Nothing more is shown.
+    pub(super) fn close(&mut self) {
+        self.progress.abandon();
     }
 }
 
@@ -180,12 +264,22 @@ enum Level {
     Error,
 }
 
+/// What a torrent is called.
+pub(super) struct Label {
+    /// Its name, escaped.
+    pub(super) name: String,
+    /// Its info-hash, 40 hexadecimal digits.
+    pub(super) hash: String,
+}
+
 /// How a run stands.
-pub(super) struct Run {
+pub(super) struct State {
     /// Since it began.
     pub(super) elapsed: Duration,
-    /// The torrent.
-    pub(super) torrent: TorrentSnapshot,
+    /// The torrents that have not ended.
+    pub(super) torrents: Vec<TorrentSnapshot>,
+    /// How many have.
+    pub(super) ended: usize,
     /// The longest turn of the loop.
     pub(super) longest_turn: Duration,
 }

@@ -188,14 +188,15 @@ const MAN_HEAD: &str = r".SH NAME
 minitorrent \- download, seed and check torrents on one thread
 .SH SYNOPSIS
 .B minitorrent
-[\fIoptions\fR] \fItorrent\fR
+[\fIoptions\fR] \fItorrent\fR...
 .br
 .B minitorrent
 \fIcommand\fR [\fIoptions\fR] \fItorrent\fR...
 .SH DESCRIPTION
 .B minitorrent
-downloads a torrent, seeds it if asked to, and ends.
+downloads torrents, seeds them if asked to, and ends.
 What is there already is checked first and only the rest is fetched: run it again to go on.
+Several torrents share one port and all limits; what goes wrong with one does not stop the others.
 .PP
 A \fItorrent\fR is a .torrent file,
 .B \-

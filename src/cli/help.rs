@@ -10,7 +10,7 @@ pub(super) fn text() -> String {
         String::from("minitorrent downloads, seeds and checks torrents on one thread.\n\n");
     row(
         &mut text,
-        "minitorrent TORRENT",
+        "minitorrent TORRENT...",
         "fetch a .torrent, its URL, a magnet, a hash or -",
     );
     for word in COMMANDS {

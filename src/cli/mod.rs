@@ -40,8 +40,7 @@ pub fn run() -> ExitCode {
         return usage(&format!("--log-file {path}: {error}")).into();
     }
     let exit = match options.command {
-        // One torrent is there: the options were checked.
-        Command::Download | Command::Seed => run::run(&options, &options.torrents[0]),
+        Command::Download | Command::Seed => run::run(&options),
         Command::Check => run::check(&options),
         Command::Show => show::show(&options),
         Command::Create => create::create(&options),

@@ -12,7 +12,7 @@ use super::table::{COMMANDS, OPTIONS, Opt};
 use super::values;
 use crate::base::escape::escape_field;
 use crate::client::create::Recipe;
-use crate::client::{Config, Families, Goal};
+use crate::client::{Config, Families, Goal, Plan};
 
 /// What the command line and the configuration file ask for.
 #[derive(Debug)]
@@ -21,8 +21,10 @@ pub(super) struct Options {
     pub(super) command: Command,
     /// With what, at least one unless the command takes none.
     pub(super) torrents: Vec<OsString>,
-    /// The client's settings for one torrent.
+    /// What is shared by all torrents.
     pub(super) config: Config,
+    /// What is wanted of each.
+    pub(super) plan: Plan,
     /// For `create`: what to make, but for the paths.
     pub(super) recipe: Recipe,
     pub(super) progress: ProgressKind,
@@ -69,18 +71,26 @@ impl Options {
     /// The defaults of a command.
     fn of(command: Command) -> Self {
         let config = Config {
+            catch_signals: true,
+            ..Config::default()
+        };
+        let config = match command {
+            Command::Check => config.alone(),
+            _ => config,
+        };
+        let plan = Plan {
             goal: match command {
                 Command::Check => Goal::Check,
                 Command::Seed => Goal::Seed,
                 _ => Goal::Download,
             },
-            catch_signals: true,
-            ..Config::default()
+            ..Plan::default()
         };
         Self {
             command,
             torrents: Vec::new(),
             config,
+            plan,
             recipe: Recipe::of(Vec::<PathBuf>::new()),
             progress: ProgressKind::Auto,
             json: false,
@@ -95,7 +105,7 @@ impl Options {
     fn take_file(&mut self, file: &ConfigFile) {
         let config = &mut self.config;
         set(&mut config.max_peers, file.max_peers);
-        set(&mut config.ports, file.ports());
+        set_some(&mut config.ports, file.ports());
         set(&mut config.connect_timeout, file.connect_timeout);
         set(&mut config.half_open, file.half_open);
         set(&mut config.sweep, file.sweep);
@@ -107,9 +117,9 @@ impl Options {
     }
 
     fn take_line(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
-        let config = &mut self.config;
+        let (config, plan) = (&mut self.config, &mut self.plan);
         set(
-            &mut config.output_dir,
+            &mut plan.output_dir,
             taker.value("--output-directory", values::path)?,
         );
         set_some(
@@ -124,12 +134,12 @@ impl Options {
             &mut config.max_peers,
             taker.value("--max-peers", values::max_peers)?,
         );
-        set(&mut config.peers, taker.value("--peers", values::peers)?);
+        set(&mut plan.peers, taker.value("--peers", values::peers)?);
         if taker.flag("--seed") {
-            config.goal = Goal::DownloadAndSeed;
+            plan.goal = Goal::DownloadAndSeed;
         }
-        config.stop_timeout = taker.value("--stop-timeout", values::duration)?;
-        set(&mut config.ports, taker.value("--port", values::ports)?);
+        plan.stop_timeout = taker.value("--stop-timeout", values::duration)?;
+        set_some(&mut config.ports, taker.value("--port", values::ports)?);
         config.families = match (taker.flag("--ipv4"), taker.flag("--ipv6")) {
             (true, false) => Families::V4,
             (false, true) => Families::V6,
@@ -140,10 +150,10 @@ impl Options {
         config.dht_entry_points = taker.values("--dht-entry-point", values::entry_point)?;
         config.lsd &= !taker.flag("--no-lsd");
         config.pex &= !taker.flag("--no-pex");
-        config.force = taker.flag("--force");
-        config.exit_on_full = taker.flag("--exit-on-full");
+        plan.force = taker.flag("--force");
+        plan.exit_on_full = taker.flag("--exit-on-full");
         set(
-            &mut config.allocate,
+            &mut plan.allocate,
             taker.value("--allocate", values::allocate)?,
         );
         if let Some(size) = taker.value("--max-torrent-size", values::size)? {
@@ -184,17 +194,17 @@ impl Options {
     }
 
     fn take_limits(&mut self, taker: &mut Taker) -> Result<(), UsageError> {
-        let config = &mut self.config;
+        let (config, plan) = (&mut self.config, &mut self.plan);
         config.max_download_rate = taker.value("--max-download-rate", values::size)?;
         config.max_upload_rate = taker.value("--max-upload-rate", values::size)?;
-        config.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
-        config.seed_time = taker.value("--seed-time", values::duration)?;
+        plan.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
+        plan.seed_time = taker.value("--seed-time", values::duration)?;
         let choices = taker.values("--select", values::choices)?;
-        config.select = choices.into_iter().flatten().collect();
-        config.sequential = taker.flag("--sequential");
-        let ends = config.seed_ratio.is_some() || config.seed_time.is_some();
-        if ends && config.goal == Goal::Download {
-            config.goal = Goal::DownloadAndSeed;
+        plan.select = choices.into_iter().flatten().collect();
+        plan.sequential = taker.flag("--sequential");
+        let ends = plan.seed_ratio.is_some() || plan.seed_time.is_some();
+        if ends && plan.goal == Goal::Download {
+            plan.goal = Goal::DownloadAndSeed;
         }
         Ok(())
     }
@@ -215,8 +225,13 @@ impl Options {
     fn check_torrents(&self) -> Result<(), UsageError> {
         let given = self.torrents.len();
         let (least, most) = match self.command {
-            Command::Download | Command::Seed | Command::Scrape => (1, 1),
-            Command::Check | Command::Show | Command::Magnet | Command::Create => (1, usize::MAX),
+            Command::Scrape => (1, 1),
+            Command::Download
+            | Command::Seed
+            | Command::Check
+            | Command::Show
+            | Command::Magnet
+            | Command::Create => (1, usize::MAX),
             Command::Generate => (1, 1),
             Command::Demo | Command::Help | Command::Version => (0, 0),
         };
@@ -546,8 +561,8 @@ mod tests {
         .expect("a good line");
         assert_eq!(options.command, Command::Download);
         assert_eq!(options.torrents, ["a.torrent"]);
-        assert_eq!(options.config.peers.len(), 2);
-        assert_eq!(options.config.output_dir, PathBuf::from("out"));
+        assert_eq!(options.plan.peers.len(), 2);
+        assert_eq!(options.plan.output_dir, PathBuf::from("out"));
         assert_eq!(options.progress, ProgressKind::Bar);
         assert_eq!(options.config.max_peers, 7);
     }
@@ -582,7 +597,10 @@ mod tests {
             ("-o x -o y a", "--output-directory is given twice"),
             ("check --seed a", "--seed does not go with this command"),
             ("--max-peers 0 a", "--max-peers 0: a number from 1 to 10000"),
-            ("a b", "one torrent at a time, and this is one too many: b"),
+            (
+                "scrape a b",
+                "one torrent at a time, and this is one too many: b",
+            ),
             ("", "no torrent is named"),
             ("demo x", "demo takes no torrent: x"),
         ] {
@@ -604,7 +622,7 @@ mod tests {
         let options =
             Options::read(vec![joined, "show".into()], &Homes::default()).expect("a good line");
         assert_eq!(
-            options.config.output_dir.as_os_str().as_encoded_bytes(),
+            options.plan.output_dir.as_os_str().as_encoded_bytes(),
             b"\xfe="
         );
         assert_eq!(options.torrents, ["show"]);

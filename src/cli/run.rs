@@ -1,30 +1,86 @@
 //! Downloading, seeding and checking: a client driven to its end while its face shows it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::exit::Exit;
-use super::face::{Face, Run};
+use super::face::{Face, State};
 use super::options::Options;
 use super::progress::Progress;
 use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
 use crate::base::memory::Memory;
 use crate::client::{
-    Error, Event, Goal, Outcome, TorrentClient, TorrentSnapshot, load, load_target,
+    Client, Error, Event, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
 };
 
-/// Downloads or seeds one torrent.
-pub(super) fn run(options: &Options, torrent: &OsStr) -> Exit {
+/// Downloads or seeds the torrents. What goes wrong with one does not stop the others; the highest status of all
+/// counts.
+pub(super) fn run(options: &Options) -> Exit {
     let mut face = Face::new(Progress::new(options), options.quiet);
-    match drive(options, torrent, &mut face) {
-        Ok(()) => Exit::Complete,
-        Err((error, name)) => {
-            face.client_error(&error, &name);
-            Exit::of(&error)
+    for (kind, message) in &options.warnings {
+        face.warning(Duration::ZERO, kind, message);
+    }
+    if options.torrents.len() > 1 {
+        face.expect_several();
+    }
+    let (targets, mut worst) = load_all(options, &mut face);
+    if targets.is_empty() {
+        return worst;
+    }
+    let client = match Client::new(options.config.clone()) {
+        Ok(client) => client,
+        Err(error) => {
+            face.client_error(&error, "");
+            return worst.max(Exit::of(&error));
+        }
+    };
+    let mut run = Run::new(client, &mut face);
+    for target in targets {
+        worst = worst.max(run.add(options, target));
+    }
+    if !run.is_empty() {
+        run.say_limits(options);
+        worst = worst.max(run.drive());
+    }
+    face.close();
+    worst
+}
+
+/// Reads what was named on the command line, each torrent once.
+fn load_all(options: &Options, face: &mut Face) -> (Vec<Target>, Exit) {
+    let mut worst = Exit::Complete;
+    let mut targets: Vec<Target> = Vec::new();
+    for name in &options.torrents {
+        let target = match load_target(Path::new(name), options.config.max_torrent_size) {
+            Ok(target) => target,
+            Err(error) => {
+                face.client_error(&error, "");
+                worst = worst.max(Exit::of(&error));
+                continue;
+            }
+        };
+        let hash = target.metainfo.info_hash;
+        match targets
+            .iter_mut()
+            .find(|known| known.metainfo.info_hash == hash)
+        {
+            None => targets.push(target),
+            Some(known) => {
+                let name = escape_field(name.as_encoded_bytes());
+                let message =
+                    format!("{name}: the torrent {hash} is named twice, it is taken once");
+                face.warning(Duration::ZERO, "torrent.twice", &message);
+                known.peers.extend(target.peers);
+                if known.metainfo.is_stand_in() {
+                    known.metainfo = target.metainfo;
+                }
+            }
         }
     }
+    (targets, worst)
 }
 
 /// What a memory limit means for this run.
@@ -39,91 +95,179 @@ fn within(limit: u64, memory: &Memory) -> String {
     )
 }
 
-fn drive(options: &Options, torrent: &OsStr, face: &mut Face) -> Result<(), (Error, String)> {
-    let unnamed = |error| (error, String::new());
-    for (kind, message) in &options.warnings {
-        face.warning(Duration::ZERO, kind, message);
-    }
-    let target =
-        load_target(Path::new(torrent), options.config.max_torrent_size).map_err(unnamed)?;
-    let name = escape_field(target.metainfo.name.as_bytes());
-    let with_name = |error| (error, name.clone());
-    let mut config = options.config.clone();
-    config.peers.extend(target.peers);
-    let builder = TorrentClient::of(target.metainfo).config(config);
-    let mut client = builder.build().map_err(with_name)?;
-    let (port, _) = client.port();
-    if !client.metainfo().is_stand_in() {
-        face.started(client.metainfo(), port);
-    }
-    if let (port, false) = client.port() {
-        let message = format!("the ports asked for are taken, listening on {port}");
-        face.warning(Duration::ZERO, "net.port", &message);
-    }
-    if let Some(limit) = options.config.mem_limit {
-        face.note(&within(limit, &client.memory()));
-    }
-    client.resume().map_err(with_name)?;
-    let (outcome, run) = turns(&mut client, face).map_err(with_name)?;
-    match (&outcome, run) {
-        (Outcome::Complete, Some(run)) => face.complete(&run, &name),
-        (Outcome::Incomplete, Some(run)) => {
-            let have = have(&run.torrent);
-            return Err((Error::Incomplete, format!("{name} ({have})")));
-        }
-        _ => {}
-    }
-    outcome.into_result().map_err(with_name)
+/// A client and the face that shows it.
+struct Run<'a> {
+    client: Client,
+    face: &'a mut Face,
+    /// Torrents of which it was said what they are.
+    started: BTreeSet<TorrentId>,
+    /// Torrents that have ended, with the time that took.
+    ended: BTreeMap<TorrentId, Duration>,
+    /// Torrents whose end was told.
+    told: BTreeSet<TorrentId>,
+    hangups: u32,
+    worst: Exit,
 }
 
-/// Turns the client until it has reached its goal and said goodbye, or a second signal ends that. Gives how it
-/// ended, and how the torrent stood at that moment.
-fn turns(client: &mut TorrentClient, face: &mut Face) -> Result<(Outcome, Option<Run>), Error> {
-    let mut hangups = 0;
-    let mut is_described = !client.metainfo().is_stand_in();
-    while client.outcome().is_none() {
-        let wait = face.wait(client.elapsed());
-        for event in client.turn(Some(wait))? {
-            // What ends the run is said at its end.
-            let is_last = matches!(event, Event::DiskTrouble { .. }) && client.outcome().is_some();
-            if !is_last {
-                face.event(client.elapsed(), &event);
+impl<'a> Run<'a> {
+    fn new(client: Client, face: &'a mut Face) -> Self {
+        Self {
+            client,
+            face,
+            started: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            told: BTreeSet::new(),
+            hangups: 0,
+            worst: Exit::Complete,
+        }
+    }
+
+    /// Takes a torrent up, or says why not.
+    fn add(&mut self, options: &Options, target: Target) -> Exit {
+        let metainfo = std::sync::Arc::clone(&target.metainfo);
+        match self.client.add(target, options.plan.clone()) {
+            Ok(id) => {
+                self.face.meet(id, &metainfo);
+                self.say_started();
+                Exit::Complete
+            }
+            Err(error) => {
+                self.face.torrent_error(&error, &metainfo, "");
+                Exit::of(&error)
             }
         }
-        if !is_described && !client.metainfo().is_stand_in() {
-            is_described = true;
-            face.started(client.metainfo(), client.port().0);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.client.downloads().next().is_none()
+    }
+
+    fn say_limits(&mut self, options: &Options) {
+        if let (port, false) = self.client.port() {
+            let message = format!("the ports asked for are taken, listening on {port}");
+            self.face.warning(Duration::ZERO, "net.port", &message);
         }
-        if client.hangups() != hangups {
-            hangups = client.hangups();
+        if let Some(limit) = options.config.mem_limit {
+            self.face.note(&within(limit, &self.client.memory()));
+        }
+    }
+
+    /// Goes on until each torrent has reached its goal and said goodbye, and tells how each ended.
+    fn drive(&mut self) -> Exit {
+        match self.turns() {
+            Ok(()) => self.worst,
+            Err(error) => {
+                self.face.client_error(&error, "");
+                self.worst.max(Exit::of(&error))
+            }
+        }
+    }
+
+    /// Turns the client until all is over, or a second signal ends that.
+    fn turns(&mut self) -> Result<(), Error> {
+        while !self.client.is_over() {
+            self.turn()?;
+            let elapsed = self.client.elapsed();
+            if self.face.wait(elapsed).is_zero() {
+                let state = self.state(elapsed);
+                self.face.tick(&state);
+            }
+        }
+        self.client.stop();
+        while !self.client.is_stopped() && self.client.stop_signals() < 2 {
+            self.turn()?;
+        }
+        let ended: Vec<TorrentId> = self.ended.keys().copied().collect();
+        ended.into_iter().for_each(|id| self.tell(id));
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        let wait = self.face.wait(self.client.elapsed());
+        let events = self.client.turn(Some(wait))?;
+        let elapsed = self.client.elapsed();
+        for (id, download) in self.client.downloads() {
+            if download.outcome().is_some() {
+                self.ended.entry(id).or_insert(elapsed);
+            }
+        }
+        for event in &events {
+            // What ends a torrent is said at its end.
+            let ended = |id| self.ended.contains_key(&id);
+            let is_last = event.torrent().is_some_and(ended);
+            if !(is_last && matches!(event, Event::DiskTrouble { .. })) {
+                self.face.event(elapsed, event);
+            }
+            if let Event::Removed { torrent } = event {
+                self.tell(*torrent);
+            }
+        }
+        self.say_started();
+        if self.client.hangups() != self.hangups {
+            self.hangups = self.client.hangups();
             if let Err(error) = logger::reopen() {
                 let message = format!("it can't be opened anew: {error}, the old one is used");
-                face.warning(client.elapsed(), "log.file", &message);
+                self.face.warning(elapsed, "log.file", &message);
             }
         }
-        if face.wait(client.elapsed()).is_zero()
-            && let Some(run) = state(client)
-        {
-            face.tick(&run);
+        Ok(())
+    }
+
+    /// Says what the torrents are of which that has become known.
+    fn say_started(&mut self) {
+        for (id, download) in self.client.downloads() {
+            if !download.metainfo().is_stand_in() && self.started.insert(id) {
+                let port = self.client.port().0;
+                self.face.started(id, download.metainfo(), port);
+            }
         }
     }
-    let run = state(client);
-    client.stop();
-    while !client.is_stopped() && client.stop_signals() < 2 {
-        for event in client.turn(None)? {
-            face.event(client.elapsed(), &event);
+
+    /// Tells how a torrent ended, once: when it has said its goodbyes.
+    fn tell(&mut self, id: TorrentId) {
+        let Some(download) = self.client.download(id) else {
+            return;
+        };
+        let (Some(outcome), Some(elapsed)) = (download.outcome(), self.ended.get(&id)) else {
+            return;
+        };
+        if !self.told.insert(id) {
+            return;
+        }
+        let state = self.state(*elapsed);
+        let snapshot = snapshot(&self.client, id);
+        match outcome.clone().into_result() {
+            Ok(()) => {
+                if let Some(it) = &snapshot {
+                    self.face.complete(&state, it);
+                }
+            }
+            Err(error) => {
+                let more = match (&error, &snapshot) {
+                    (Error::Incomplete, Some(it)) => format!(" ({})", have(it)),
+                    _ => String::new(),
+                };
+                self.face.torrent_error(&error, download.metainfo(), &more);
+                self.worst = self.worst.max(Exit::of(&error));
+            }
         }
     }
-    let outcome = client.outcome().cloned().unwrap_or(Outcome::Interrupted);
-    Ok((outcome, run))
+
+    fn state(&self, elapsed: Duration) -> State {
+        let mut torrents = self.client.snapshots();
+        torrents.retain(|it| !self.ended.contains_key(&it.torrent));
+        State {
+            elapsed,
+            torrents,
+            ended: self.ended.len(),
+            longest_turn: self.client.longest_turn(),
+        }
+    }
 }
 
-fn state(client: &TorrentClient) -> Option<Run> {
-    Some(Run {
-        elapsed: client.elapsed(),
-        torrent: client.snapshot()?,
-        longest_turn: client.longest_turn(),
-    })
+fn snapshot(client: &Client, id: TorrentId) -> Option<TorrentSnapshot> {
+    let mut all = client.snapshots().into_iter();
+    all.find(|it| it.torrent == id)
 }
 
 /// Hashes what is there of several torrents: a line each.
@@ -144,43 +288,44 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
     let mut name = escape_field(torrent.as_encoded_bytes());
     let result = load(Path::new(torrent), options.config.max_torrent_size).and_then(|metainfo| {
         name = escape_field(metainfo.name.as_bytes());
-        let config = options.config.clone();
-        if config.output_dir.try_exists().is_ok_and(|there| !there) {
+        let pieces = metainfo.geometry.pieces();
+        if options
+            .plan
+            .output_dir
+            .try_exists()
+            .is_ok_and(|there| !there)
+        {
             // Nothing is there, and nothing is what there is to hash.
-            let pieces = metainfo.geometry.pieces();
-            return Ok((Outcome::Incomplete, (0, pieces)));
+            return Ok((false, 0, pieces));
         }
-        debug_assert_eq!(config.goal, Goal::Check, "the command is `check`");
-        let mut client = TorrentClient::of(metainfo).config(config).build()?;
-        client.resume()?;
-        let (outcome, run) = turns(&mut client, &mut face)?;
-        let found = run.map(|run| (run.torrent.pieces_have, run.torrent.pieces));
-        Ok((outcome, found.unwrap_or_default()))
+        let mut client = Client::new(options.config.clone())?;
+        let id = client.add(Target::from(metainfo), options.plan.clone())?;
+        client.run()?;
+        let outcome = client.download(id).and_then(|it| it.outcome().cloned());
+        let have = snapshot(&client, id).map_or(0, |it| it.pieces_have);
+        match outcome.unwrap_or(Outcome::Interrupted).into_result() {
+            Ok(()) => Ok((true, have, pieces)),
+            Err(Error::Incomplete) => Ok((false, have, pieces)),
+            Err(error) => Err(error),
+        }
     });
     match result {
-        Ok((outcome @ (Outcome::Complete | Outcome::Incomplete), (have, pieces))) => {
-            let word = match outcome {
-                Outcome::Complete => "complete",
-                _ => "incomplete",
-            };
+        Ok((all, have, pieces)) => {
             if !options.quiet {
+                let word = if all { "complete" } else { "incomplete" };
                 terminal::out(&format!("{name}: {word}, {have} of {pieces} pieces"));
             }
-            outcome
-                .into_result()
-                .map_or_else(|error| Exit::of(&error), |()| Exit::Complete)
+            if all {
+                Exit::Complete
+            } else {
+                Exit::Incomplete
+            }
         }
-        Ok((outcome, _)) => match outcome.into_result() {
-            Ok(()) => Exit::Complete,
-            Err(error) => fail(&mut face, &error, &name),
-        },
-        Err(error) => fail(&mut face, &error, &name),
+        Err(error) => {
+            face.client_error(&error, &name);
+            Exit::of(&error)
+        }
     }
-}
-
-fn fail(face: &mut Face, error: &Error, name: &str) -> Exit {
-    face.client_error(error, name);
-    Exit::of(error)
 }
 
 fn have(torrent: &TorrentSnapshot) -> String {

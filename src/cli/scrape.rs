@@ -1,7 +1,6 @@
 //! `scrape`: what a torrent's trackers count, a line each.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::exit::Exit;
@@ -27,7 +26,7 @@ pub(super) fn scrape(options: &Options) -> Exit {
     let result = load_target(torrent, options.config.max_torrent_size).and_then(|target| {
         name = escape_field(target.metainfo.name.as_bytes());
         let torrent = AddTorrent {
-            metainfo: Arc::new(target.metainfo),
+            metainfo: target.metainfo,
             aim: Aim::Scrape,
             peers: Vec::new(),
         };

@@ -45,7 +45,7 @@ pub(super) const COMMANDS: &[Word] = &[
     Word {
         word: "seed",
         command: Command::Seed,
-        follows: "TORRENT",
+        follows: "TORRENT...",
         help: "check what is in the output directory, seed it",
         about: "Checks what is in the output directory, then seeds it. It never fetches: if anything is missing it ends with exit status 8.",
     },

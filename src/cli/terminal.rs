@@ -22,6 +22,12 @@ pub(super) fn line(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// How many lines the terminal at standard error has.
+pub(super) fn lines() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(24, |size| usize::from(size.ws_row).max(1))
+}
+
 /// Whether standard error is a terminal that can redraw a line.
 pub(super) fn can_redraw() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());

@@ -1,57 +1,23 @@
-//! How a client is set up.
+//! What is set for the whole process.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::Error;
-use super::select::Choice;
-use super::torrent_client::TorrentClient;
 use crate::base::ids::PeerId;
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::disk::Place;
-use crate::disk::files::Allocate;
 use crate::engine::dht::Router;
 use crate::net::resolver::Families;
-use crate::wire::metainfo::Metainfo;
 
-/// Where a torrent comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// A torrent file; `-` is standard input.
-    File(PathBuf),
-    /// Read already.
-    Metainfo(Box<Metainfo>),
-}
-
-/// What is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Goal {
-    /// Fetch what is missing, then be done.
-    Download,
-    /// Fetch what is missing, then seed.
-    DownloadAndSeed,
-    /// Seed what is there, if it is complete; never fetch.
-    Seed,
-    /// Hash what is there: no peer, no tracker, nothing written.
-    Check,
-}
-
-/// Everything that can be set.
+/// What is set for the whole process: shared by all its torrents. What is wanted of each of them is a
+/// [`Plan`](super::Plan).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What is wanted.
-    pub goal: Goal,
-    /// Where the files go.
-    pub output_dir: PathBuf,
-    /// Peers connected at once, both directions together.
+    /// Peers connected at once, both directions and all torrents together.
     pub max_peers: usize,
-    /// Addresses of peers known beforehand.
-    pub peers: Vec<SocketAddr>,
-    /// Ports to listen on: the first free one.
-    pub ports: RangeInclusive<u16>,
+    /// Ports to listen on: the first free one; `None`: nobody can reach us.
+    pub ports: Option<RangeInclusive<u16>>,
     /// Which address families are listened on, connected to and announced over.
     pub families: Families,
     /// Whether no datagrams are sent, for proxies that carry TCP only: no UDP trackers, no DHT, no neighbourhood.
@@ -64,13 +30,9 @@ pub struct Config {
     pub lsd: bool,
     /// Whether peers of public torrents are exchanged with peers (BEP 11).
     pub pex: bool,
-    /// How new files get their blocks.
-    pub allocate: Allocate,
     /// Where it is remembered what is there, so that the next start need not hash it, and that a process has the
     /// torrent; `None`: nowhere. Below it each torrent has a directory of its own.
     pub state_dir: Option<PathBuf>,
-    /// Whether existing files that are too long are cut.
-    pub force: bool,
     /// The largest torrent file read.
     pub max_torrent_size: usize,
     /// The name and version that peers and trackers are told: visible ASCII, under 64 bytes.
@@ -83,22 +45,10 @@ pub struct Config {
     pub half_open: usize,
     /// The shortest time between two looks at what has to be done without being asked for.
     pub sweep: Duration,
-    /// The files that are wanted; none named: all of them.
-    pub select: Vec<Choice>,
-    /// Whether pieces are fetched in their order.
-    pub sequential: bool,
     /// Bytes a second that all peers together may send us.
     pub max_download_rate: Option<u64>,
     /// Bytes a second that all peers together may be sent.
     pub max_upload_rate: Option<u64>,
-    /// Seeding ends when so many times what is there was sent in this run.
-    pub seed_ratio: Option<f64>,
-    /// Seeding ends after so long.
-    pub seed_time: Option<Duration>,
-    /// Whether a full disk ends the client, rather than makes it wait.
-    pub exit_on_full: bool,
-    /// Give up when nothing has moved for so long.
-    pub stop_timeout: Option<Duration>,
     /// Bytes of memory to keep within, by smaller buffers and fewer peers: see `docs/PERFORMANCE.md`.
     pub mem_limit: Option<u64>,
     /// Whether SIGINT and SIGTERM are caught and end the client in good order.
@@ -108,34 +58,23 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            goal: Goal::Download,
-            output_dir: ".".into(),
             max_peers: limits::PEERS,
-            peers: Vec::new(),
-            ports: DEFAULT_PORTS,
+            ports: Some(DEFAULT_PORTS),
             families: Families::Both,
             tcp_only: false,
             dht: true,
             dht_entry_points: Vec::new(),
             lsd: true,
             pex: true,
-            allocate: Allocate::Sparse,
             state_dir: None,
-            force: false,
             max_torrent_size: limits::TORRENT_FILE_MAX,
             user_agent: USER_AGENT.into(),
             peer_id_prefix: DEFAULT_PREFIX.into_iter().map(char::from).collect(),
             connect_timeout: limits::GREETING_TIMEOUT,
             half_open: limits::HALF_OPEN,
             sweep: limits::SWEEP,
-            select: Vec::new(),
-            sequential: false,
             max_download_rate: None,
             max_upload_rate: None,
-            seed_ratio: None,
-            seed_time: None,
-            exit_on_full: false,
-            stop_timeout: None,
             mem_limit: None,
             catch_signals: false,
         }
@@ -143,125 +82,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The place of the torrent's files.
-    pub(super) fn place(&self) -> Place {
-        Place {
-            allocate: self.allocate,
-            force: self.force,
-            read_only: matches!(self.goal, Goal::Seed | Goal::Check),
-            // A check believes nothing, and may run beside a download.
-            state_dir: self.state_dir.clone().filter(|_| self.goal != Goal::Check),
-            ..Place::new(&self.output_dir)
-        }
-    }
-}
-
-/// Sets up a [`TorrentClient`], one thing after the other.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    source: Source,
-    config: Config,
-}
-
-impl Builder {
-    pub(super) fn new(source: Source) -> Self {
+    /// The same for who speaks with nobody: to check what is there.
+    #[must_use]
+    pub fn alone(self) -> Self {
         Self {
-            source,
-            config: Config::default(),
+            ports: None,
+            dht: false,
+            lsd: false,
+            pex: false,
+            ..self
         }
-    }
-
-    /// Replaces everything set so far.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// The directory that the files go to, `.` if nothing is said; it is made if need be.
-    #[must_use]
-    pub fn output_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.config.output_dir = dir.into();
-        self
-    }
-
-    /// Peers connected at once, both directions together; 12 if nothing is said.
-    #[must_use]
-    pub fn max_peers(mut self, peers: usize) -> Self {
-        self.config.max_peers = peers;
-        self
-    }
-
-    /// Addresses of peers known beforehand.
-    #[must_use]
-    pub fn peers(mut self, peers: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.config.peers.extend(peers);
-        self
-    }
-
-    /// Ports to listen on: the first free one, else any.
-    #[must_use]
-    pub fn ports(mut self, ports: RangeInclusive<u16>) -> Self {
-        self.config.ports = ports;
-        self
-    }
-
-    /// Where it is remembered what is there, so that the next start need not hash it; nowhere if nothing is said.
-    #[must_use]
-    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.config.state_dir = Some(dir.into());
-        self
-    }
-
-    /// What is wanted; [`Goal::Download`] if nothing is said.
-    #[must_use]
-    pub fn goal(mut self, goal: Goal) -> Self {
-        self.config.goal = goal;
-        self
-    }
-
-    /// Whether peers of public torrents are looked for in the DHT; they are if nothing is said.
-    #[must_use]
-    pub fn dht(mut self, is_on: bool) -> Self {
-        self.config.dht = is_on;
-        self
-    }
-
-    /// Whether peers of public torrents are looked for in the neighbourhood; they are if nothing is said.
-    #[must_use]
-    pub fn lsd(mut self, is_on: bool) -> Self {
-        self.config.lsd = is_on;
-        self
-    }
-
-    /// Which address families are listened on, connected to and announced over; both if nothing is said.
-    #[must_use]
-    pub fn families(mut self, families: Families) -> Self {
-        self.config.families = families;
-        self
-    }
-
-    /// Give up when nothing has moved for so long; never if nothing is said.
-    #[must_use]
-    pub fn stop_timeout(mut self, after: Duration) -> Self {
-        self.config.stop_timeout = Some(after);
-        self
-    }
-
-    /// Bytes of memory to keep within; as much as it takes if nothing is said.
-    #[must_use]
-    pub fn mem_limit(mut self, bytes: u64) -> Self {
-        self.config.mem_limit = Some(bytes);
-        self
-    }
-
-    /// Reads the torrent and binds the port; nothing is sent and no file is touched yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Torrent`] and [`Error::System`].
-    pub fn build(self) -> Result<TorrentClient, Error> {
-        TorrentClient::new(self.source, self.config)
     }
 }
 

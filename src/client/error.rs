@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::base::ids::InfoHash;
 use crate::engine::io::{DiskError, DiskErrorKind};
 
 /// Why a client can't go on.
@@ -28,6 +29,13 @@ pub enum Error {
     NoAnswer,
     /// Nothing has moved for as long as was allowed.
     Stalled,
+    /// The torrent is there already.
+    Duplicate(InfoHash),
+    /// Its files would lie where another torrent's do.
+    Clash {
+        /// Where, and which other.
+        message: String,
+    },
     /// Some of the content is not there, and it was not to be fetched.
     Incomplete,
     /// A signal asked the process to stop.
@@ -53,6 +61,8 @@ impl Error {
             Self::NoSource => "peers.none",
             Self::NoAnswer => "tracker.none",
             Self::Stalled => "peers.stalled",
+            Self::Duplicate(_) => "torrent.twice",
+            Self::Clash { .. } => "torrent.clash",
             Self::Incomplete => "data.incomplete",
             Self::Interrupted => "interrupted",
             Self::Stopped => "stopped",
@@ -64,7 +74,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Torrent { message, .. } | Self::Create { message } => f.write_str(message),
+            Self::Torrent { message, .. } | Self::Create { message } | Self::Clash { message } => {
+                f.write_str(message)
+            }
+            Self::Duplicate(hash) => write!(f, "the torrent {hash} is there already"),
             Self::Disk(error) => f.write_str(&error.message),
             Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
             Self::NoAnswer => f.write_str("no tracker has answered"),

@@ -1,6 +1,6 @@
 //! What of a client's settings concerns finding peers without a tracker, and the nodes that survive it.
 
-use super::config::{Config, Goal};
+use super::config::Config;
 use crate::base::limits;
 use crate::base::time::Instant;
 use crate::disk::NodesFile;
@@ -17,10 +17,9 @@ pub(super) struct SavedNodes {
 impl SavedNodes {
     /// Says to the session's settings how peers are found; gives the place where nodes are saved, if they are to be.
     pub(super) fn open(config: &Config, settings: &mut Settings, now: Instant) -> Option<Self> {
-        let is_net = config.goal != Goal::Check && !config.tcp_only;
         settings.pex = config.pex;
-        settings.lsd = config.lsd && is_net;
-        settings.dht = config.dht && is_net;
+        settings.lsd = config.lsd && !config.tcp_only;
+        settings.dht = config.dht && !config.tcp_only;
         settings.dht_routers = match &config.dht_entry_points[..] {
             [] => usual_routers(),
             own => own.to_vec(),

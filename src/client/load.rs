@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -73,11 +74,7 @@ pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
             Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
         }
         _ => {
-            let metainfo = load(path, most)?;
-            return Ok(Target {
-                metainfo,
-                peers: Vec::new(),
-            });
+            return load(path, most).map(Target::from);
         }
     };
     let name = magnet
@@ -89,7 +86,7 @@ pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
     let trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
     let metainfo = Metainfo::stand_in(magnet.info_hash, name, trackers);
     Ok(Target {
-        metainfo,
+        metainfo: Arc::new(metainfo),
         peers: magnet.peers,
     })
 }
@@ -98,9 +95,18 @@ pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// What it is; a stand-in if only its info-hash is known.
-    pub metainfo: Metainfo,
+    pub metainfo: Arc<Metainfo>,
     /// Peers that a magnet link names.
     pub peers: Vec<SocketAddr>,
+}
+
+impl From<Metainfo> for Target {
+    fn from(metainfo: Metainfo) -> Self {
+        Self {
+            metainfo: Arc::new(metainfo),
+            peers: Vec::new(),
+        }
+    }
 }
 
 /// Reads all of `source`, but stops one byte behind `most`.

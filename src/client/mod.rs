@@ -1,4 +1,4 @@
-//! The library's front door: one torrent, fetched or seeded, on one thread.
+//! The library's front door: torrents, fetched or seeded, on one thread.
 //!
 //! ```no_run
 //! use minitorrent::client::TorrentClient;
@@ -25,27 +25,40 @@
 //! }
 //! # Ok::<(), minitorrent::client::Error>(())
 //! ```
+//!
+//! Several torrents share a [`Client`].
 
+mod builder;
 mod config;
 pub mod create;
+mod download;
 mod error;
 #[cfg_attr(not(feature = "fetch"), path = "no_fetch.rs")]
 mod fetch;
 mod finders;
 mod load;
+mod outcome;
+mod plan;
+mod ports;
+mod process;
 mod select;
 mod torrent_client;
 
+pub use self::builder::{Builder, Source};
 pub(crate) use self::config::DEFAULT_PORTS;
-pub use self::config::{Builder, Config, Goal, PEER_ID_PREFIX_MAX, Source, peer_id};
+pub use self::config::{Config, PEER_ID_PREFIX_MAX, peer_id};
+pub use self::download::Download;
 pub use self::error::Error;
 pub(crate) use self::error::{can_recover, disk_kind};
 pub use self::load::{Target, load, load_target};
+pub use self::outcome::Outcome;
+pub use self::plan::{Goal, Plan};
+pub use self::process::Client;
+pub(crate) use self::process::os_seed;
 pub use self::select::Choice;
-pub(crate) use self::torrent_client::os_seed;
-pub use self::torrent_client::{Outcome, TorrentClient};
+pub use self::torrent_client::TorrentClient;
 pub use crate::disk::files::Allocate;
 pub use crate::engine::dht::Router;
-pub use crate::engine::io::{DiskError, DiskErrorKind, Event};
+pub use crate::engine::io::{DiskError, DiskErrorKind, Event, TorrentId};
 pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};
 pub use crate::net::resolver::Families;

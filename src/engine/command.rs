@@ -118,6 +118,17 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Close the torrent's peers, tell its trackers, and forget it: [`super::io::Event::Removed`] follows within
+    /// [`limits::GOODBYE`], and until then the store must know it.
+    Remove(TorrentId),
+    /// There is more or less room from now on ([`Settings::max_peers`], [`Settings::requests`]). Peers that are
+    /// there already stay.
+    Resize {
+        /// Peers connected at once.
+        max_peers: usize,
+        /// Requests in flight to a peer that is new.
+        requests: usize,
+    },
     /// Want other pieces, or in another order; at any time. Pieces that are begun are finished.
     Select {
         /// Which torrent.
@@ -131,6 +142,25 @@ pub enum Command {
     /// Say goodbye: trackers are told, peers are closed; [`super::io::Event::Stopped`] follows within
     /// [`limits::GOODBYE`].
     Shutdown,
+}
+
+impl Command {
+    /// The torrent that it is about, if it is about one that is there.
+    pub fn torrent(&self) -> Option<TorrentId> {
+        match self {
+            Self::Describe { torrent, .. }
+            | Self::AddPeers { torrent, .. }
+            | Self::Pause(torrent)
+            | Self::Resume(torrent)
+            | Self::Remove(torrent)
+            | Self::Select { torrent, .. } => Some(*torrent),
+            Self::Add(_)
+            | Self::AddUndescribed(_)
+            | Self::Hold(_)
+            | Self::Resize { .. }
+            | Self::Shutdown => None,
+        }
+    }
 }
 
 /// A torrent to take up.

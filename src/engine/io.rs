@@ -420,13 +420,43 @@ pub enum Event {
     },
     /// Something odd that a person should know and that does not stop anything.
     Warning {
+        /// Which torrent it is about; `None`: none, or all.
+        torrent: Option<TorrentId>,
         /// What kind, as in `tracker.url`.
         kind: &'static str,
         /// One line.
         message: String,
     },
+    /// A torrent is forgotten after `Command::Remove`: its goodbyes are said.
+    Removed {
+        /// Which torrent.
+        torrent: TorrentId,
+    },
     /// The session has said its goodbyes after `Command::Shutdown`.
     Stopped,
+}
+
+impl Event {
+    /// The torrent that it is about; `None` if it is about the session, or about all of them.
+    pub fn torrent(&self) -> Option<TorrentId> {
+        match self {
+            Self::Metadata { torrent, .. }
+            | Self::Checked { torrent, .. }
+            | Self::PieceDone { torrent, .. }
+            | Self::PieceFailed { torrent, .. }
+            | Self::Complete { torrent }
+            | Self::Tracker { torrent, .. }
+            | Self::Scraped { torrent, .. }
+            | Self::PeerConnected { torrent, .. }
+            | Self::PeerGone { torrent, .. }
+            | Self::Banned { torrent, .. }
+            | Self::DiskTrouble { torrent, .. }
+            | Self::DiskRecovered { torrent }
+            | Self::Removed { torrent } => Some(*torrent),
+            Self::Warning { torrent, .. } => *torrent,
+            Self::Stopped => None,
+        }
+    }
 }
 
 /// Room for what one call of `poll_transmit` gives.

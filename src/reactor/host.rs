@@ -15,7 +15,8 @@ use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
 use crate::disk::{DiskWarning, FileStore, Store as _};
 use crate::engine::Session;
-use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output};
+use crate::engine::command::Command;
+use crate::engine::io::{ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, TorrentId};
 use crate::net::resolver::{self, SocketEvent, SocketId};
 
 /// Names a session of a reactor.
@@ -37,6 +38,8 @@ pub(super) struct Host {
     pub(super) stopping: bool,
     /// When the store was last told what was moved.
     totals_noted: Instant,
+    /// Torrents that the session has forgotten and the store has not.
+    parting: VecDeque<TorrentId>,
     ops: Vec<DiskOp>,
     answers: VecDeque<Answer>,
     /// The resolver's sockets.
@@ -61,6 +64,7 @@ impl Host {
             retired: false,
             stopping: false,
             totals_noted: Instant::default(),
+            parting: VecDeque::new(),
             ops: Vec::new(),
             answers: VecDeque::new(),
             names: BTreeMap::new(),
@@ -157,19 +161,59 @@ impl Host {
     pub(super) fn flush_store(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) -> bool {
         self.note_totals(now);
         let torrents = self.session.snapshot(now).torrents;
-        let more = torrents.iter().any(|it| self.store.flush(it.torrent));
+        let mut torrents = torrents
+            .iter()
+            .map(|it| it.torrent)
+            .chain(self.parting.iter().copied());
+        let more = torrents.any(|torrent| self.store.flush(torrent));
         self.hear_store(heard);
         more
     }
 
+    /// Takes back a torrent that the store refused. Of what the session wanted for it nothing is carried out.
+    pub(super) fn take_back(&mut self, now: Instant, torrent: TorrentId) {
+        while self.session.poll_output().is_some() {}
+        // It was added a moment ago.
+        let _ = self.session.handle_command(now, Command::Remove(torrent));
+    }
+
+    /// Whether the store still has torrents that the session has forgotten.
+    pub(super) fn is_parting(&self) -> bool {
+        !self.parting.is_empty()
+    }
+
+    /// Syncs one file of such a torrent, or forgets it if nothing is left to sync.
+    pub(super) fn part(&mut self, heard: &mut Vec<(HostId, Event)>) {
+        let Some(&torrent) = self.parting.front() else {
+            return;
+        };
+        if !self.store.flush(torrent) {
+            self.store.remove(torrent);
+            self.parting.pop_front();
+        }
+        self.hear_store(heard);
+    }
+
     /// Hands on what the store has to say.
     pub(super) fn hear_store(&mut self, heard: &mut Vec<(HostId, Event)>) {
-        while let Some(DiskWarning { kind, message }) = self.store.poll_warning() {
-            heard.push((self.id, Event::Warning { kind, message }));
+        while let Some(warning) = self.store.poll_warning() {
+            let DiskWarning {
+                torrent,
+                kind,
+                message,
+            } = warning;
+            let torrent = Some(torrent);
+            let event = Event::Warning {
+                torrent,
+                kind,
+                message,
+            };
+            heard.push((self.id, event));
         }
     }
 
-    fn note_totals(&mut self, now: Instant) {
+    /// Tells the store what was moved.
+    pub(super) fn note_totals(&mut self, now: Instant) {
         self.totals_noted = now;
         for it in self.session.snapshot(now).torrents {
             let (down, up) = (it.downloaded, it.uploaded);
@@ -224,7 +268,12 @@ impl Host {
             Output::Dns(action) => self.look_up(net, action),
             Output::ReadAuthorities { conn } => self.answers.push_back(Answer::Authorities(conn)),
             Output::Disk(op) => self.ops.push(op),
-            Output::Event(event) => heard.push((self.id, event)),
+            Output::Event(event) => {
+                if let Event::Removed { torrent } = event {
+                    self.parting.push_back(torrent);
+                }
+                heard.push((self.id, event));
+            }
         }
     }
 

@@ -169,11 +169,13 @@ impl Reactor {
         let host = &mut self.hosts[host.0];
         let reply = host.session.handle_command(now, Command::Add(torrent));
         let result = match reply {
-            Ok(Reply::Added(id)) => host
-                .store
-                .add(id, metainfo, place)
-                .map(|()| id)
-                .map_err(AddError::Disk),
+            Ok(Reply::Added(id)) => match host.store.add(id, metainfo, place) {
+                Ok(()) => Ok(id),
+                Err(error) => {
+                    host.take_back(now, id);
+                    Err(AddError::Disk(error))
+                }
+            },
             Ok(Reply::Done) => Err(AddError::Command(CommandError::Unknown)),
             Err(error) => Err(AddError::Command(error)),
         };
@@ -230,6 +232,9 @@ impl Reactor {
         let now = self.clock.now();
         let host = &mut self.hosts[host.0];
         let stops = matches!(command, Command::Shutdown);
+        if let Command::Remove(_) = command {
+            host.note_totals(now);
+        }
         let reply = host.session.handle_command(now, command);
         host.settle(&mut self.net, now, &[], &mut self.heard);
         if stops && !std::mem::replace(&mut host.stopping, true) {
@@ -251,6 +256,19 @@ impl Reactor {
     /// What the disk says.
     pub fn finish(&mut self, host: HostId, torrent: TorrentId) -> Result<(), DiskError> {
         self.hosts[host.0].store.finish(torrent)
+    }
+
+    /// Makes the buffers of these sizes from now on; how many peers there may be, [`Command::Resize`] says.
+    pub fn resize(&mut self, memory: Memory) {
+        self.receive.resize(memory.receive, 0);
+        self.receive.shrink_to_fit();
+        self.send.resize(memory.send + limits::BLOCK as usize, 0);
+        self.send.shrink_to_fit();
+        self.net.set_buffers(memory.socket);
+        for host in &mut self.hosts {
+            host.store.set_read_back(memory.read_back);
+        }
+        self.memory = memory;
     }
 
     /// Closes all sockets of a session at once. It should have stopped; it is driven no more.
@@ -338,7 +356,7 @@ impl Reactor {
 
     fn wait_at_most(&self, now: Instant, most: Option<Duration>) -> Option<Duration> {
         let hosts = self.hosts.iter().filter(|host| !host.retired);
-        let has_job = hosts.clone().any(|host| host.has_job);
+        let has_job = hosts.clone().any(|host| host.has_job || host.is_parting());
         // What a command brought about is told as soon as what a turn did.
         if has_job || self.net.has_work(now) || !self.heard.is_empty() {
             return Some(Duration::ZERO);
@@ -426,6 +444,7 @@ impl Reactor {
             Accepted::Gone => return true,
             Accepted::Shortage(error) => {
                 let warning = Event::Warning {
+                    torrent: None,
                     kind: "net.fds",
                     message: format!("cannot take up a connection: {error}; trying again"),
                 };
@@ -596,6 +615,7 @@ impl Reactor {
                 host.handle(&mut self.net, now, Input::Timeout, &mut self.heard);
             }
             host.handle_store_timeout(now, &mut self.heard);
+            host.part(&mut self.heard);
         }
     }
 

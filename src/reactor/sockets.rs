@@ -114,6 +114,11 @@ impl Sockets {
         })
     }
 
+    /// Gives connections that come kernel buffers of that size.
+    pub(super) fn set_buffers(&mut self, buffers: Option<memory::Socket>) {
+        self.buffers = buffers;
+    }
+
     /// Where signals are registered.
     pub(super) fn registry(&self) -> &mio::Registry {
         self.poll.registry()

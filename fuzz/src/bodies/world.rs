@@ -309,7 +309,8 @@ impl World {
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Metadata { .. }
-            | Event::Scraped { .. } => {}
+            | Event::Scraped { .. }
+            | Event::Removed { .. } => {}
         }
     }
 }

@@ -1,81 +1,125 @@
-//! A bar on a terminal, redrawn in place on standard error.
+//! A bar a torrent on a terminal, redrawn in place on standard error.
 //!
-//! It is drawn when the loop ticks; indicatif's own ticker would be a thread.
+//! They are drawn when the loop ticks; indicatif's own ticker would be a thread.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{phase, units};
+use super::{Labels, phase, terminal, together, units};
 use crate::base::escape::escape;
-use crate::cli::face::Run;
-use crate::client::Phase;
-use crate::wire::metainfo::Metainfo;
+use crate::cli::face::State;
+use crate::client::{Phase, TorrentSnapshot};
 
-/// A line with a bar in it.
-#[derive(Default)]
+/// Lines with a bar in each.
 pub(in crate::cli) struct Bar {
-    bar: Option<ProgressBar>,
-    name: String,
+    screen: MultiProgress,
+    lines: Vec<ProgressBar>,
+}
+
+/// What a line shows.
+struct Line {
+    done: u64,
+    of: u64,
+    message: String,
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
+        Self {
+            screen: MultiProgress::with_draw_target(target),
+            lines: Vec::new(),
+        }
+    }
 }
 
 impl Bar {
-    pub(super) fn started(&mut self, metainfo: &Metainfo) {
-        let target = ProgressDrawTarget::stderr_with_hz(DRAWS);
-        let bar = ProgressBar::with_draw_target(Some(metainfo.geometry.total()), target);
-        // The message is cut where the terminal ends: a line that wrapped could not be redrawn. Without colours: they
-        // would say nothing that the words don't.
-        if let Ok(style) = ProgressStyle::with_template("[{bar:12}] {percent:>3}% {wide_msg}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        self.name = escape(metainfo.name.as_bytes(), NAME_MAX);
-        self.bar = Some(bar);
-    }
-
-    pub(super) fn tick(&mut self, run: &Run) {
-        let Some(bar) = &self.bar else {
-            return;
+    pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
+        let name = |it: &TorrentSnapshot| {
+            let label = labels.get(&it.torrent);
+            label.map_or(String::new(), |label| {
+                escape(label.name.as_bytes(), NAME_MAX)
+            })
         };
-        let it = &run.torrent;
-        if it.phase == Phase::Checking {
-            let part = u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1));
-            bar.set_position(part);
-            bar.set_message(format!("checking {}", self.name));
-            return;
-        }
-        bar.set_position(it.bytes_have);
-        let left = it.bytes.saturating_sub(it.bytes_have);
-        let rest = match left.checked_div(it.down_rate) {
-            Some(seconds) if left > 0 => {
-                let time = std::time::Duration::from_secs(seconds);
-                format!(", {} left", units::time(time))
+        // The line where the next message of the shell goes stays free.
+        let fits = state.torrents.len() < terminal::lines();
+        let lines = match fits {
+            true => state
+                .torrents
+                .iter()
+                .map(|it| line(it, &name(it)))
+                .collect(),
+            false => vec![Line {
+                done: state.torrents.iter().map(|it| it.bytes_have).sum(),
+                of: state.torrents.iter().map(|it| it.bytes).sum(),
+                message: together(state),
+            }],
+        };
+        while self.lines.len() > lines.len() {
+            if let Some(bar) = self.lines.pop() {
+                bar.finish_and_clear();
+                self.screen.remove(&bar);
             }
-            _ => String::new(),
-        };
-        let doing = match it.phase {
-            Phase::Downloading => format!("{}/s{rest}", units::bytes(it.down_rate)),
-            other => phase(other).to_owned(),
-        };
-        // What matters most comes first.
-        bar.set_message(format!(
-            "{doing}, peers: {}, {}/s up, {}",
-            it.peers,
-            units::bytes(it.up_rate),
-            self.name,
-        ));
+        }
+        while self.lines.len() < lines.len() {
+            self.lines.push(self.screen.add(new_bar()));
+        }
+        for (bar, line) in self.lines.iter().zip(lines) {
+            bar.set_length(line.of);
+            bar.set_position(line.done);
+            bar.set_message(line.message);
+        }
     }
 
-    /// Writes something above the bar.
+    /// Writes something above the bars.
     pub(super) fn aside(&self, write: impl FnOnce()) {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        self.screen.suspend(write);
     }
 
-    /// Takes the line away, so that what is said last stands alone.
+    /// Takes the bars away.
     pub(super) fn end(&mut self) {
-        if let Some(bar) = self.bar.take() {
+        for bar in self.lines.drain(..) {
             bar.finish_and_clear();
+            self.screen.remove(&bar);
         }
+    }
+}
+
+fn new_bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    // The message is cut where the terminal ends: a line that wrapped could not be redrawn. Without colours: they
+    // would say nothing that the words don't.
+    match ProgressStyle::with_template("[{bar:12}] {percent:>3}% {wide_msg}") {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}
+
+fn line(it: &TorrentSnapshot, name: &str) -> Line {
+    if it.phase == Phase::Checking {
+        return Line {
+            done: u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1)),
+            of: it.bytes,
+            message: format!("checking {name}"),
+        };
+    }
+    let left = it.bytes.saturating_sub(it.bytes_have);
+    let rest = match left.checked_div(it.down_rate) {
+        Some(seconds) if left > 0 => {
+            let time = std::time::Duration::from_secs(seconds);
+            format!(", {} left", units::time(time))
+        }
+        _ => String::new(),
+    };
+    let doing = match it.phase {
+        Phase::Downloading => format!("{}/s{rest}", units::bytes(it.down_rate)),
+        other => phase(other).to_owned(),
+    };
+    // What matters most comes first.
+    let (peers, up) = (it.peers, units::bytes(it.up_rate));
+    Line {
+        done: it.bytes_have,
+        of: it.bytes,
+        message: format!("{doing}, peers: {peers}, {up}/s up, {name}"),
     }
 }
 

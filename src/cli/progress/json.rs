@@ -1,10 +1,13 @@
 //! Events as JSON on standard output: an object a line, `event` first. Fields may be added, none renamed.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
-use crate::cli::face::Run;
+use super::Labels;
+use crate::cli::face::{Label, State};
 use crate::cli::terminal;
-use crate::client::Event;
+use crate::client::{Event, TorrentSnapshot};
 use crate::wire::metainfo::Metainfo;
 
 /// A stream of JSON lines.
@@ -12,17 +15,25 @@ pub(in crate::cli) struct Json;
 
 impl Json {
     pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
-        line(&Line::Started {
-            info_hash: metainfo.info_hash.to_string(),
+        let hash = metainfo.info_hash.to_string();
+        let started = Line::Started {
             name: &metainfo.name,
             length: metainfo.geometry.total(),
             port,
-        });
+        };
+        line(&started, Some(&hash));
     }
 
-    pub(super) fn tick(&mut self, run: &Run) {
-        let it = &run.torrent;
-        line(&Line::Progress {
+    pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
+        for it in &state.torrents {
+            if let Some(label) = labels.get(&it.torrent) {
+                self.progress(state, it, label);
+            }
+        }
+    }
+
+    fn progress(&self, state: &State, it: &TorrentSnapshot, label: &Label) {
+        let progress = Line::Progress {
             pieces: it.pieces_have,
             of: it.pieces,
             downloaded: it.downloaded,
@@ -32,41 +43,57 @@ impl Json {
             up_rate: it.up_rate,
             peers: it.peers,
             seeds: it.seeds,
-            longest_turn_ms: run.longest_turn.as_secs_f64() * 1000.0,
+            longest_turn_ms: state.longest_turn.as_secs_f64() * 1000.0,
             checked: it.pieces_checked,
-        });
+        };
+        line(&progress, Some(&label.hash));
     }
 
-    pub(super) fn complete(&mut self, run: &Run) {
-        self.tick(run);
-        line(&Line::Complete {
-            seconds: run.elapsed.as_secs_f64(),
-            downloaded: run.torrent.downloaded,
-            uploaded: run.torrent.uploaded,
-            wasted: run.torrent.wasted,
-            verified: run.torrent.bytes_have,
-        });
+    pub(super) fn complete(&mut self, state: &State, it: &TorrentSnapshot, label: &Label) {
+        self.progress(state, it, label);
+        let complete = Line::Complete {
+            seconds: state.elapsed.as_secs_f64(),
+            downloaded: it.downloaded,
+            uploaded: it.uploaded,
+            wasted: it.wasted,
+            verified: it.bytes_have,
+        };
+        line(&complete, Some(&label.hash));
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    /// `hash` is that of the torrent that it is about.
+    pub(super) fn event(&mut self, event: &Event, hash: Option<&str>) {
+        let peer = |address: &SocketAddr, client: &str, state: &'static str, message: &str| {
+            let address = address.to_string();
+            let peer = Line::Peer {
+                address,
+                client,
+                state,
+                message,
+            };
+            line(&peer, hash);
+        };
         match event {
-            Event::Tracker { url, result, .. } => line(&Line::Tracker {
-                url,
-                status: if result.is_ok() { "ok" } else { "error" },
-                peers: *result.as_ref().unwrap_or(&0),
-                message: result.as_ref().err().map_or("", String::as_str),
-            }),
+            Event::Tracker { url, result, .. } => {
+                let tracker = Line::Tracker {
+                    url,
+                    status: if result.is_ok() { "ok" } else { "error" },
+                    peers: *result.as_ref().unwrap_or(&0),
+                    message: result.as_ref().err().map_or("", String::as_str),
+                };
+                line(&tracker, hash);
+            }
             Event::PeerConnected {
                 address, client, ..
-            } => peer(address.to_string(), client, "connected", ""),
-            Event::PeerGone { address, why, .. } => peer(address.to_string(), "", "gone", why),
+            } => peer(address, client, "connected", ""),
+            Event::PeerGone { address, why, .. } => peer(address, "", "gone", why),
             Event::Metadata { info, .. } => {
                 let of = info.len().div_ceil(METADATA_PIECE);
-                line(&Line::Metadata { have: of, of });
+                line(&Line::Metadata { have: of, of }, hash);
             }
             Event::Banned { address, piece, .. } => {
                 let message = format!("bad data in piece {piece}");
-                peer(address.to_string(), "", "banned", &message);
+                peer(address, "", "banned", &message);
             }
             // These are in the progress, or become warnings and errors.
             Event::Checked { .. }
@@ -77,18 +104,10 @@ impl Json {
             | Event::DiskRecovered { .. }
             | Event::Warning { .. }
             | Event::Scraped { .. }
+            | Event::Removed { .. }
             | Event::Stopped => {}
         }
     }
-}
-
-fn peer(address: String, client: &str, state: &'static str, message: &str) {
-    line(&Line::Peer {
-        address,
-        client,
-        state,
-        message,
-    });
 }
 
 /// One line of the stream.
@@ -96,7 +115,6 @@ fn peer(address: String, client: &str, state: &'static str, message: &str) {
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(in crate::cli) enum Line<'a> {
     Started {
-        info_hash: String,
         name: &'a str,
         length: u64,
         port: u16,
@@ -148,12 +166,25 @@ pub(in crate::cli) enum Line<'a> {
     },
 }
 
-/// Writes one.
-pub(in crate::cli) fn line(line: &Line<'_>) {
+/// A line, and which torrent it is about.
+#[derive(Serialize)]
+struct About<'a> {
+    #[serde(flatten)]
+    line: &'a Line<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_hash: Option<&'a str>,
+}
+
+/// Writes one; `info_hash` is that of the torrent that it is about, if it is about one.
+pub(in crate::cli) fn line(line: &Line<'_>, info_hash: Option<&str>) {
     // Numbers and text always have a JSON form; if not, a line is lost and nothing else.
-    if let Ok(text) = serde_json::to_string(line) {
+    if let Ok(text) = text(line, info_hash) {
         terminal::out(&text);
     }
+}
+
+fn text(line: &Line<'_>, info_hash: Option<&str>) -> serde_json::Result<String> {
+    serde_json::to_string(&About { line, info_hash })
 }
 
 /// Bytes of a piece of metadata (BEP 9).
@@ -165,17 +196,16 @@ mod tests {
 
     #[test]
     fn every_event_has_the_fields_that_scripts_rely_on() {
-        let text = |line: &Line<'_>| serde_json::to_string(line).expect("text has a JSON form");
-        let name = "n";
+        let started = Line::Started {
+            name: "n",
+            length: 1,
+            port: 2,
+        };
         assert_eq!(
-            text(&Line::Started {
-                info_hash: "ab".into(),
-                name,
-                length: 1,
-                port: 2
-            }),
-            r#"{"event":"started","info_hash":"ab","name":"n","length":1,"port":2}"#
+            super::text(&started, Some("ab")).expect("text has a JSON form"),
+            r#"{"event":"started","name":"n","length":1,"port":2,"info_hash":"ab"}"#
         );
+        let text = |line: &Line<'_>| super::text(line, None).expect("text has a JSON form");
         assert_eq!(
             text(&Line::Metadata { have: 3, of: 12 }),
             r#"{"event":"metadata","have":3,"of":12}"#
@@ -237,7 +267,7 @@ mod tests {
             kind: "a.b",
             message: "\u{1b}",
         };
-        let text = serde_json::to_string(&warning).expect("text has a JSON form");
+        let text = text(&warning, None).expect("text has a JSON form");
         assert_eq!(
             text,
             r#"{"event":"warning","kind":"a.b","message":"\u001b"}"#

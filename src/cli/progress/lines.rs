@@ -1,38 +1,44 @@
 //! A plain line now and then on standard output, for files and pipes.
 
-use super::{phase, terminal, units};
+use super::{Labels, phase, terminal, together, units};
 use crate::base::escape::escape_field;
-use crate::cli::face::Run;
+use crate::cli::face::State;
 use crate::wire::metainfo::Metainfo;
 
 /// Lines without control sequences.
-#[derive(Default)]
-pub(in crate::cli) struct Lines {
-    name: String,
-}
+pub(in crate::cli) struct Lines;
 
 impl Lines {
     pub(super) fn started(&mut self, metainfo: &Metainfo) {
-        self.name = escape_field(metainfo.name.as_bytes());
         terminal::out(&format!(
             "{}: {} in {} pieces",
-            self.name,
+            escape_field(metainfo.name.as_bytes()),
             units::bytes(metainfo.geometry.total()),
             metainfo.geometry.pieces(),
         ));
     }
 
-    pub(super) fn tick(&mut self, run: &Run) {
-        let it = &run.torrent;
-        terminal::out(&format!(
-            "{} {}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
-            units::time(run.elapsed),
-            phase(it.phase),
-            it.pieces_have,
-            it.pieces,
-            units::bytes(it.down_rate),
-            units::bytes(it.up_rate),
-            it.peers,
-        ));
+    pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
+        let time = units::time(state.elapsed);
+        if state.torrents.len() > LINES_MAX {
+            return terminal::out(&format!("{time} {}", together(state)));
+        }
+        let several = labels.len() > 1;
+        for it in &state.torrents {
+            let label = labels.get(&it.torrent).filter(|_| several);
+            let name = label.map_or(String::new(), |label| format!("{}: ", label.name));
+            terminal::out(&format!(
+                "{time} {name}{}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
+                phase(it.phase),
+                it.pieces_have,
+                it.pieces,
+                units::bytes(it.down_rate),
+                units::bytes(it.up_rate),
+                it.peers,
+            ));
+        }
     }
 }
+
+/// Torrents that have a line each.
+const LINES_MAX: usize = 20;

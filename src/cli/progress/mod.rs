@@ -4,17 +4,18 @@ mod bar;
 pub(super) mod json;
 mod lines;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::face::Run;
+use super::face::{Label, State};
 use super::options::{Options, ProgressKind};
 use super::{terminal, units};
-use crate::client::{Event, Phase};
+use crate::client::{Event, Phase, TorrentId, TorrentSnapshot};
 use crate::wire::metainfo::Metainfo;
 
 /// A way to show progress.
 pub(super) enum Progress {
-    /// One line that is redrawn.
+    /// Lines that are redrawn.
     Bar(bar::Bar),
     /// A line now and then.
     Lines(lines::Lines),
@@ -29,13 +30,13 @@ impl Progress {
     pub(super) fn new(options: &Options) -> Self {
         let bar_or_lines = || match terminal::can_redraw() {
             true => Self::Bar(bar::Bar::default()),
-            false => Self::Lines(lines::Lines::default()),
+            false => Self::Lines(lines::Lines),
         };
         match options.progress {
             _ if options.json => Self::Json(json::Json),
             _ if options.quiet => Self::None,
             ProgressKind::Auto | ProgressKind::Bar => bar_or_lines(),
-            ProgressKind::Lines => Self::Lines(lines::Lines::default()),
+            ProgressKind::Lines => Self::Lines(lines::Lines),
             ProgressKind::Json => Self::Json(json::Json),
             ProgressKind::None => Self::None,
         }
@@ -53,25 +54,24 @@ impl Progress {
 
     pub(super) fn started(&mut self, metainfo: &Metainfo, port: u16) {
         match self {
-            Self::Bar(bar) => bar.started(metainfo),
             Self::Lines(lines) => lines.started(metainfo),
             Self::Json(json) => json.started(metainfo, port),
-            Self::None => {}
+            Self::Bar(_) | Self::None => {}
         }
     }
 
-    pub(super) fn tick(&mut self, run: &Run) {
+    pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
         match self {
-            Self::Bar(bar) => bar.tick(run),
-            Self::Lines(lines) => lines.tick(run),
-            Self::Json(json) => json.tick(run),
+            Self::Bar(bar) => bar.tick(state, labels),
+            Self::Lines(lines) => lines.tick(state, labels),
+            Self::Json(json) => json.tick(state, labels),
             Self::None => {}
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event) {
+    pub(super) fn event(&mut self, event: &Event, hash: Option<&str>) {
         if let Self::Json(json) = self {
-            json.event(event);
+            json.event(event, hash);
         }
     }
 
@@ -83,40 +83,62 @@ impl Progress {
         }
     }
 
-    /// It ends before its time.
+    /// What was redrawn is taken away, so that what is said next stands alone. It comes back with the next tick.
     pub(super) fn abandon(&mut self) {
         if let Self::Bar(bar) = self {
             bar.end();
         }
     }
 
-    /// The goal is reached.
-    pub(super) fn complete(&mut self, run: &Run, name: &str, quiet: bool) {
+    /// A torrent's goal is reached.
+    pub(super) fn complete(
+        &mut self,
+        state: &State,
+        torrent: &TorrentSnapshot,
+        label: &Label,
+        quiet: bool,
+    ) {
         self.abandon();
         match self {
-            Self::Json(json) => json.complete(run),
+            Self::Json(json) => json.complete(state, torrent, label),
             Self::Bar(_) | Self::Lines(_) | Self::None if !quiet => {
-                terminal::out(&summary(run, name));
+                terminal::out(&summary(state.elapsed, torrent, &label.name));
             }
             Self::Bar(_) | Self::Lines(_) | Self::None => {}
         }
     }
 }
 
-/// The last line of a run.
-fn summary(run: &Run, name: &str) -> String {
-    let it = &run.torrent;
-    let seconds = run.elapsed.as_secs_f64().max(0.001);
+/// The last line of a torrent.
+fn summary(elapsed: Duration, it: &TorrentSnapshot, name: &str) -> String {
+    let seconds = elapsed.as_secs_f64().max(0.001);
     format!(
         "complete: {name}, {} verified; {} down in {} ({}/s), {} up, {} wasted",
         units::bytes(it.bytes_have),
         units::bytes(it.downloaded),
-        units::time(run.elapsed),
+        units::time(elapsed),
         units::bytes((it.downloaded as f64 / seconds) as u64),
         units::bytes(it.uploaded),
         units::bytes(it.wasted),
     )
 }
+
+/// What is shown of many torrents together when there is no room for a line each.
+fn together(state: &State) -> String {
+    let all = &state.torrents;
+    let rate = |of: fn(&TorrentSnapshot) -> u64| units::bytes(all.iter().map(of).sum());
+    let peers: u32 = all.iter().map(|it| it.peers).sum();
+    format!(
+        "{} torrents, {} ended, {}/s down, {}/s up, peers: {peers}",
+        all.len() + state.ended,
+        state.ended,
+        rate(|it| it.down_rate),
+        rate(|it| it.up_rate),
+    )
+}
+
+/// How the torrents are called.
+type Labels = BTreeMap<TorrentId, Label>;
 
 /// What the torrent is doing, in a word.
 fn phase(phase: Phase) -> &'static str {

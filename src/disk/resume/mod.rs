@@ -109,6 +109,8 @@ pub(super) struct World<'a, F, S> {
     pub(super) warnings: &'a mut VecDeque<DiskWarning>,
     /// Bytes of state written so far.
     pub(super) written: &'a mut u64,
+    /// Whose state it is.
+    pub(super) torrent: TorrentId,
 }
 
 impl Resume {
@@ -606,7 +608,11 @@ impl Resume {
 
 impl<F, S> World<'_, F, S> {
     fn warn(&mut self, kind: &'static str, message: String) {
-        self.warnings.push_back(DiskWarning { kind, message });
+        self.warnings.push_back(DiskWarning {
+            torrent: self.torrent,
+            kind,
+            message,
+        });
     }
 }
 

@@ -78,6 +78,8 @@ pub trait Store {
 /// Something odd that does not stop anything.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskWarning {
+    /// Of which torrent.
+    pub torrent: TorrentId,
     /// What kind: `state.bad`, `state.write`, `disk.changed`, `disk.sync`, `disk.space`.
     pub kind: &'static str,
     /// One line. Names in it are escaped.
@@ -199,9 +201,9 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         self.files.add(torrent, &meta, place.clone())?;
         let before = self.torrents.remove(&torrent);
         if let Some(resume) = before.and_then(|known| known.resume) {
-            resume.close(&mut world(self));
+            resume.close(&mut world(self, torrent));
         }
-        let mut world = world(self);
+        let mut world = world(self, torrent);
         if let Some(room) = world
             .files
             .room(torrent)
@@ -210,6 +212,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             let Room { wanted, free } = room;
             let root = escape(place.root.as_os_str().as_encoded_bytes(), 400);
             world.warnings.push_back(DiskWarning {
+                torrent,
                 kind: "disk.space",
                 message: format!("{wanted} bytes are wanted and {free} are free at {root}"),
             });
@@ -240,7 +243,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             .remove(&torrent)
             .and_then(|known| known.resume)
         {
-            resume.close(&mut world(self));
+            resume.close(&mut world(self, torrent));
         }
         self.behind.retain(|(of, _)| *of != torrent);
         self.digests.retain(|job| job.torrent != torrent);
@@ -333,13 +336,14 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
 
     fn handle_timeout(&mut self, now: Instant) {
         let mut synced = false;
-        for known in self.torrents.values_mut() {
+        for (&torrent, known) in &mut self.torrents {
             if let Some(resume) = &mut known.resume {
                 let world = &mut World {
                     files: &mut self.files,
                     state: &mut self.state,
                     warnings: &mut self.warnings,
                     written: &mut self.state_written,
+                    torrent,
                 };
                 synced |= resume.handle_timeout(now, world, synced);
             }
@@ -370,6 +374,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             state: &mut self.state,
             warnings: &mut self.warnings,
             written: &mut self.state_written,
+            torrent,
         })
     }
 
@@ -465,6 +470,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 state: &mut self.state,
                 warnings: &mut self.warnings,
                 written: &mut self.state_written,
+                torrent,
             });
         }
         let mut content = Content {
@@ -601,12 +607,13 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
 }
 
 /// What a torrent's state needs of its store.
-fn world<F, S>(disk: &mut Disk<F, S>) -> World<'_, F, S> {
+fn world<F, S>(disk: &mut Disk<F, S>, torrent: TorrentId) -> World<'_, F, S> {
     World {
         files: &mut disk.files,
         state: &mut disk.state,
         warnings: &mut disk.warnings,
         written: &mut disk.state_written,
+        torrent,
     }
 }
 

@@ -40,6 +40,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 state: &mut self.state,
                 warnings: &mut self.warnings,
                 written: &mut self.state_written,
+                torrent,
             };
             // Who asks again within a run does so because it is not believed.
             trusted = resume.handle_survey(world, known.recheck || !first);
@@ -167,6 +168,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                     state: &mut self.state,
                     warnings: &mut self.warnings,
                     written: &mut self.state_written,
+                    torrent,
                 };
                 resume.handle_bad_sample(world, piece);
             }

@@ -152,6 +152,7 @@ impl Session {
                 dht::Action::Warning(warning) => {
                     let message = warning.to_string();
                     self.out.push_back(Output::Event(Event::Warning {
+                        torrent: None,
                         kind: "dht",
                         message,
                     }));

@@ -5,6 +5,7 @@
 //! | `mod.rs` | the boundary: what the world calls |
 //! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
 //! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
+//! | `partings.rs` | how a torrent is paused or removed, and how all of it ends |
 //! | `peers.rs` | messages of peers, orders of torrents |
 //! | `rates.rs` | the limits of all peers together |
 //! | `sweep.rs` | everything that happens because time passes |
@@ -14,6 +15,7 @@
 mod finders;
 mod greetings;
 mod names;
+mod partings;
 mod peers;
 mod rates;
 mod sweep;
@@ -81,6 +83,8 @@ pub struct Session {
     stopping: bool,
     /// Whether nobody is connected to.
     holding: bool,
+    /// Torrents that say goodbye, and when that has to be over.
+    leaving: Vec<(TorrentId, Instant)>,
 }
 
 /// A torrent and what announces it.
@@ -109,6 +113,7 @@ impl Session {
             banned: BTreeSet::new(),
             stopping: false,
             holding: false,
+            leaving: Vec::new(),
             dht: None,
             lsd: None,
         };
@@ -143,6 +148,7 @@ impl Session {
             Input::DiskDone(done) => self.handle_disk(now, done),
         }
         self.carry_out(now);
+        self.finish_partings(now);
         self.finish_stop();
     }
 
@@ -163,6 +169,10 @@ impl Session {
     ) -> Result<Reply, CommandError> {
         if self.stopping {
             return Err(CommandError::Stopping);
+        }
+        let is_leaving = |id| self.leaving.iter().any(|(leaving, _)| *leaving == id);
+        if command.torrent().is_some_and(is_leaving) {
+            return Err(CommandError::Unknown);
         }
         let reply = match command {
             Command::Add(add) => Reply::Added(self.add(now, add, true)?),
@@ -190,6 +200,7 @@ impl Session {
                 Reply::Done
             }
             Command::Pause(torrent) => self.pause(now, torrent)?,
+            Command::Remove(torrent) => self.remove(now, torrent)?,
             Command::Resume(torrent) => {
                 let seat = self
                     .torrents
@@ -209,12 +220,21 @@ impl Session {
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }
+            Command::Resize {
+                max_peers,
+                requests,
+            } => {
+                (self.settings.max_peers, self.settings.requests) = (max_peers, requests);
+                self.timers.set_earlier(Timer::Sweep, now);
+                Reply::Done
+            }
             Command::Shutdown => {
                 self.shut_down(now);
                 Reply::Done
             }
         };
         self.carry_out(now);
+        self.finish_partings(now);
         Ok(reply)
     }
 
@@ -300,6 +320,8 @@ impl Session {
         let finders = earliest(dht, lsd);
         let names = self.resolver.poll_timeout();
         let rates = earliest(self.timers.next(), self.rates.poll_timeout());
+        let leaving = self.leaving.iter().map(|(_, until)| Some(*until));
+        let seats = seats.chain(leaving);
         seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
@@ -440,8 +462,11 @@ impl Session {
             if count > 0 {
                 let message = format!("no datagrams are sent, so {count} UDP trackers are skipped");
                 let kind = "tracker.udp";
-                self.out
-                    .push_back(Output::Event(Event::Warning { kind, message }));
+                self.out.push_back(Output::Event(Event::Warning {
+                    torrent: None,
+                    kind,
+                    message,
+                }));
             }
         }
         tiers
@@ -467,71 +492,14 @@ impl Session {
         Ok(Reply::Done)
     }
 
-    fn pause(&mut self, now: Instant, torrent: TorrentId) -> Result<Reply, CommandError> {
-        let seat = self
-            .torrents
-            .get_mut(torrent)
-            .ok_or(CommandError::Unknown)?;
-        seat.torrent.paused = true;
-        seat.announcer.stop(now);
-        let members = seat.torrent.members.clone();
-        self.seek(now, torrent);
-        for conn in members {
-            self.close(now, conn, "paused");
+    fn handle_disk(&mut self, now: Instant, mut done: DiskDone) {
+        // Whatever became of the torrent, the buffer is wanted back.
+        if let DiskDone::Wrote { buffer, .. } | DiskDone::WriteFailed { buffer, .. } = &mut done {
+            buffer
+                .take()
+                .into_iter()
+                .for_each(|buffer| self.pool.give(buffer));
         }
-        let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
-            Kind::Dialling { torrent: of } => *of == torrent,
-            Kind::Greeting(greeting) => greeting.torrent == Some(torrent),
-            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
-        });
-        let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
-        half_open.into_iter().for_each(|conn| self.put_back(conn));
-        Ok(Reply::Done)
-    }
-
-    fn shut_down(&mut self, now: Instant) {
-        self.stopping = true;
-        (self.dht, self.lsd) = (None, None);
-        let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
-        conns
-            .into_iter()
-            .for_each(|conn| self.close(now, conn, "stopping"));
-        for (_, seat) in self.torrents.iter_mut() {
-            seat.announcer.stop(now);
-        }
-        self.timers = TimerTable::default();
-        self.timers.set(Timer::Goodbye, now + limits::GOODBYE);
-        self.drive_announcers(now);
-        self.finish_stop();
-    }
-
-    /// Says that all goodbyes are said, once; from then on there is no deadline.
-    fn finish_stop(&mut self) {
-        if !self.stopping {
-            return;
-        }
-        self.timers.stop(Timer::Sweep);
-        let said = self
-            .torrents
-            .iter()
-            .all(|(_, seat)| seat.announcer.is_stopped());
-        if said && self.timers.is_set(Timer::Goodbye) {
-            self.timers.stop(Timer::Goodbye);
-            self.end();
-        }
-    }
-
-    /// Every goodbye is said, or it is too late for it: nothing is left open.
-    fn end(&mut self) {
-        self.forget_names();
-        for conn in self.conns.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            self.conns.remove(conn);
-            self.out.push_back(Output::Close { conn });
-        }
-        self.out.push_back(Output::Event(Event::Stopped));
-    }
-
-    fn handle_disk(&mut self, now: Instant, done: DiskDone) {
         let id = match &done {
             DiskDone::Checked { torrent, .. }
             | DiskDone::CheckEnded { torrent, .. }
@@ -562,18 +530,9 @@ impl Session {
                     self.seek(now, id);
                 }
             }
-            DiskDone::Wrote { block, buffer, .. } => {
-                torrent.handle_wrote(cx, block);
-                buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
-            }
-            DiskDone::WriteFailed {
-                block,
-                buffer,
-                error,
-                ..
-            } => {
+            DiskDone::Wrote { block, .. } => torrent.handle_wrote(cx, block),
+            DiskDone::WriteFailed { block, error, .. } => {
                 torrent.handle_write_failed(cx, block, error);
-                buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
             }
             DiskDone::Verified { piece, good, .. } => torrent.handle_verified(cx, piece, good),
             DiskDone::Digests { piece, blocks, .. } => torrent.handle_digests(cx, piece, &blocks),

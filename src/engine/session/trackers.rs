@@ -190,6 +190,7 @@ impl Session {
                 Action::Warning { url, text } => {
                     let message = format!("{url} says: {text}");
                     let event = Event::Warning {
+                        torrent: Some(id),
                         kind: "tracker.warning",
                         message,
                     };

@@ -367,6 +367,7 @@ impl Torrent {
         cx.orders.push_back(Order::Lost(self.id, piece));
         let message = error.message.clone();
         cx.out.push_back(Output::Event(Event::Warning {
+            torrent: Some(self.id),
             kind: "disk.changed",
             message,
         }));

@@ -143,7 +143,7 @@ fn hash(path: &str, mut visit: impl FnMut(usize, u64)) -> u64 {
 }
 
 /// The text that two paths share if some file system takes them for the same.
-fn fold(path: &str) -> String {
+pub fn fold(path: &str) -> String {
     let mut folded = String::with_capacity(path.len());
     for character in path.chars() {
         fold_character(character, |character| folded.push(character));

@@ -595,7 +595,8 @@ impl World {
             | Event::Metadata { .. }
             | Event::Scraped { .. }
             | Event::DiskTrouble { .. }
-            | Event::DiskRecovered { .. } => {}
+            | Event::DiskRecovered { .. }
+            | Event::Removed { .. } => {}
             // A piece that can't be read is fetched again.
             Event::Warning { .. } => {
                 let snapshot = node.session.snapshot(self.now);
