@@ -1,11 +1,11 @@
 """The other side of a benchmark: peers that seed, trickle or swallow one torrent, on one thread.
 
-    peers.py TORRENT PAYLOAD_DIR [--count N] [--pace MIB] [--dial PORT] [--slow] [--listen PORT]
+    peers.py TORRENT PAYLOAD_DIR [--count N] [--pace MIB] [--dial PORT] [--slow] [--listen PORT] [--reqq N]
     peers.py TORRENT --swallow PORT
 
 Seeds listen at 127.0.0.2, .3, ... on one port each (or dial 127.0.0.1:PORT) and send `--pace` MiB/s each at most.
-With `--slow` every second peer has half of the pieces and says `have` each second, and only a tenth of them
-unchoke, at 32 KiB/s. `--swallow` downloads once from 127.0.0.1:PORT, without a look at the data.
+With `--reqq` they say how many requests they queue (BEP 10). With `--slow` every second peer has half of the pieces
+and says `have` each second, and only a tenth of them unchoke, at 32 KiB/s. `--swallow` downloads once from 127.0.0.1:PORT, without a look at the data.
 Standard output says `ready`, then `done` when a swallower has everything.
 """
 import argparse
@@ -71,12 +71,16 @@ class Torrent:
 class Seed:
     """One connection that serves."""
 
-    def __init__(self, sock, torrent, view, pace, bits, silent, dialled):
+    def __init__(self, sock, torrent, view, pace, bits, silent, dialled, reqq):
         self.sock, self.torrent, self.view, self.silent = sock, torrent, view, silent
         self.pace, self.credit, self.paid = pace, 0.0, time.monotonic()
         self.read, self.shaken = bytearray(), False
-        self.greeting = (b"\x13BitTorrent protocol" + bytes(8) + torrent.info_hash + b"-BB0001-" + os.urandom(12)
+        flags = bytes([0, 0, 0, 0, 0, 0x10 if reqq else 0, 0, 0])
+        self.greeting = (b"\x13BitTorrent protocol" + flags + torrent.info_hash + b"-BB0001-" + os.urandom(12)
                          + struct.pack(">IB", len(bits) + 1, 5) + bits)
+        if reqq:
+            says = b"d1:mde4:reqqi%dee" % reqq
+            self.greeting += struct.pack(">IBB", len(says) + 2, 20, 0) + says
         # Who dials greets first.
         self.out = deque([self.greeting] if dialled else [])
         self.dialled = dialled
@@ -157,7 +161,8 @@ def serve(args):
         half = args.slow and index % 2
         bits = bytes(b & rng.getrandbits(8) for b in torrent.bits) if half else torrent.bits
         pace = 32768 if args.slow else args.pace * (1 << 20)
-        seed = Seed(sock, torrent, view, pace, bits, args.slow and index % 10 != 0, bool(args.dial))
+        seed = Seed(sock, torrent, view, pace, bits, args.slow and index % 10 != 0, bool(args.dial),
+                    args.reqq)
         seed.half = half
         seeds.append(seed)
         poll.register(sock, selectors.EVENT_READ, seed)
@@ -262,6 +267,7 @@ def main():
     parser.add_argument("--pace", type=float, default=0)
     parser.add_argument("--dial", type=int, default=0)
     parser.add_argument("--listen", type=int, default=0)
+    parser.add_argument("--reqq", type=int, default=0)
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--swallow", type=int, default=0)
     args = parser.parse_args()
