@@ -1,6 +1,7 @@
 //! Files of the operating system: few descriptors, no symlink ever followed, nothing written outside.
 
 mod parts;
+mod reserve;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{self, FallocateFlags, FileType, OFlags, SeekFrom};
+use rustix::fs::{self, FileType, OFlags, SeekFrom};
 use rustix::io::{self, Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
@@ -17,6 +18,7 @@ use crate::disk::error::{refused, system, unknown};
 use crate::disk::files::{Allocate, FileId, Files, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
+use reserve::{Stretches, reserve_all};
 use tree::{Descent, PARTS, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
 
 /// Files below an output directory a torrent, of which only the last used are open.
@@ -38,6 +40,7 @@ pub struct OsFiles {
 struct Open {
     fd: OwnedFd,
     writable: bool,
+    stretches: Option<Stretches>,
     used: u64,
 }
 
@@ -88,9 +91,14 @@ impl OsFiles {
             if self.seen(file) == Seen::Missing {
                 self.see(file, Seen::There);
             }
+            let stretches = match self.length(file) {
+                Some(length) if write => Stretches::of(&fd, length),
+                Some(_) | None => None,
+            };
             let open = Open {
                 fd,
                 writable: write,
+                stretches,
                 used: 0,
             };
             self.open.insert(file, open);
@@ -141,7 +149,9 @@ impl OsFiles {
                     for path in and_above(directory) {
                         self.unsynced.insert((file.torrent, String::from(path)));
                     }
-                    reserve(&fd, full, length).map_err(|e| system("allocate", &place, e))?;
+                    if full {
+                        reserve_all(&fd, length).map_err(|e| system("allocate", &place, e))?;
+                    }
                     return Ok(Some(fd));
                 }
                 Ok(fd) => return regular(fd, &place).map(Some),
@@ -222,6 +232,12 @@ impl OsFiles {
     fn close_all(&mut self, torrent: TorrentId) {
         self.open.retain(|file, _| file.torrent != torrent);
         self.directory.take_if(|last| last.torrent == torrent);
+    }
+
+    /// How long `file` will be; `None` of the part file.
+    fn length(&self, file: FileId) -> Option<u64> {
+        let files = &self.torrents.get(&file.torrent)?.meta.files;
+        Some(files.get(file.file as usize)?.length)
     }
 
     fn tree(&self, torrent: TorrentId) -> Result<&Tree, DiskError> {
@@ -361,10 +377,17 @@ impl Files for OsFiles {
             cut = each.collect();
             &cut
         };
-        let Some(fd) = self.open(file, true)? else {
+        if self.open(file, true)?.is_none() {
+            return Ok(0);
+        }
+        let Some(Open { fd, stretches, .. }) = self.open.get_mut(&file) else {
             return Ok(0);
         };
-        match retry_on_intr(|| io::pwritev(fd, parts, offset)) {
+        if let Some(stretches) = stretches {
+            let bytes = parts.iter().map(|part| part.len() as u64).sum();
+            stretches.cover(&*fd, offset, bytes);
+        }
+        match retry_on_intr(|| io::pwritev(&*fd, parts, offset)) {
             // Nothing written and no reason given: to go on would be to spin.
             Ok(0) => Err(self.failed("write", file, Errno::IO)),
             Ok(written) => Ok(written),
@@ -517,17 +540,6 @@ fn regular(fd: OwnedFd, path: &Path) -> Result<OwnedFd, DiskError> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(fd),
         _ => Err(not_regular(path)),
-    }
-}
-
-/// Reserves a new file's blocks if that was asked for and the file system can.
-fn reserve(fd: &OwnedFd, full: bool, length: u64) -> Result<(), Errno> {
-    if !full || length == 0 {
-        return Ok(());
-    }
-    match retry_on_intr(|| fs::fallocate(fd, FallocateFlags::empty(), 0, length)) {
-        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 
