@@ -147,6 +147,7 @@ impl Demo {
                 torrents: vec![torrent],
                 ended: 0,
                 longest_turn: self.reactor.longest_turn(),
+                state_written: self.reactor.state_written(),
             };
             if complete {
                 let began = began.unwrap_or_default();

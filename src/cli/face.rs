@@ -282,6 +282,8 @@ pub(super) struct State {
     pub(super) ended: usize,
     /// The longest turn of the loop.
     pub(super) longest_turn: Duration,
+    /// Bytes of lasting state written.
+    pub(super) state_written: u64,
 }
 
 /// How soon the same line is said again.

@@ -261,6 +261,7 @@ impl<'a> Run<'a> {
             torrents,
             ended: self.ended.len(),
             longest_turn: self.client.longest_turn(),
+            state_written: self.client.state_written(),
         }
     }
 }

@@ -301,6 +301,11 @@ impl Client {
         self.port
     }
 
+    /// Bytes of lasting state written in this run: what flash memory has to take beside the content.
+    pub fn state_written(&self) -> u64 {
+        self.reactor.state_written()
+    }
+
     /// How long the loop was busy at most before it could look at its sockets again.
     pub fn longest_turn(&self) -> Duration {
         self.reactor.longest_turn()

@@ -193,6 +193,11 @@ impl TorrentClient {
         self.client.port()
     }
 
+    /// Bytes of lasting state written in this run: what flash memory has to take beside the content.
+    pub fn state_written(&self) -> u64 {
+        self.client.state_written()
+    }
+
     /// How long the loop was busy at most before it could look at its sockets again.
     pub fn longest_turn(&self) -> Duration {
         self.client.longest_turn()

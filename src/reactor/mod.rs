@@ -347,6 +347,14 @@ impl Reactor {
         self.longest
     }
 
+    /// Bytes of lasting state written by all sessions.
+    pub fn state_written(&self) -> u64 {
+        self.hosts
+            .iter()
+            .map(|host| host.store.state_written())
+            .sum()
+    }
+
     /// How many turns there were: about as often as that the process woke up.
     pub fn turns(&self) -> u64 {
         self.turns

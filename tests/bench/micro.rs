@@ -6,6 +6,7 @@
 //! `tests/bench/run micro` makes the table.
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at the first failure")]
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -56,20 +57,12 @@ const OPERATIONS: &[Operation] = &[
     ("decode-have", |times| {
         decode(times, &Message::Have(Piece(9)))
     }),
-    ("picker-have", |times| {
-        let (mut picker, mut rng, _) = picker();
-        for _ in 0..times {
-            picker.add_copy(Piece(rng.below(PIECES as usize) as u32));
-        }
-    }),
-    ("picker-pick-and-close", |times| {
-        let (mut picker, mut rng, peers) = picker();
-        for at in 0..times {
-            let peer = &peers[at % peers.len()];
-            let piece = picker.pick(false, &mut rng, Some(peer), |piece| peer.has(piece));
-            picker.close(piece.unwrap());
-        }
-    }),
+    ("have-of-100000", |times| have(times, 100_000)),
+    ("have-of-10000", |times| have(times, 10_000)),
+    ("have-of-1000", |times| have(times, 1_000)),
+    ("pick-of-100000", |times| pick(times, 100_000)),
+    ("pick-of-10000", |times| pick(times, 10_000)),
+    ("pick-of-1000", |times| pick(times, 1_000)),
     ("turn-with-nothing-to-do", |times| {
         let mut reactor = Reactor::new().unwrap();
         let settings = Settings::new(PeerId([b'x'; 20]));
@@ -90,18 +83,41 @@ fn decode(times: usize, message: &Message<'_>) {
     }
 }
 
-/// 100,000 open pieces, and 200 peers that have half of them each.
-fn picker() -> (Picker, Rng, Vec<Bitfield>) {
-    let mut rng = Rng::new([5; 32]);
-    let mut picker = Picker::new(PIECES, &mut rng);
-    (0..PIECES).for_each(|piece| picker.open(Piece(piece)));
-    let peers = (0..200).map(|_| {
-        let mut bits = Bitfield::new(PIECES);
-        for piece in (0..PIECES).filter(|piece| (piece.wrapping_mul(0x9e37_79b9) >> 7) % 2 == 0) {
-            bits.insert(Piece(piece));
+/// One of 200 peers says that it has a piece.
+fn have(times: usize, pieces: u32) {
+    let (mut picker, mut rng, _) = picker(pieces);
+    for _ in 0..times {
+        picker.add_copy(Piece(rng.below(pieces as usize) as u32));
+    }
+}
+
+/// One of 200 peers is asked for a piece, which is done some picks later: half of the pieces stay open.
+fn pick(times: usize, pieces: u32) {
+    let (mut picker, mut rng, peers) = picker(pieces);
+    let mut begun = VecDeque::new();
+    for at in 0..times {
+        let peer = &peers[at % peers.len()];
+        let piece = picker.pick(false, &mut rng, Some(peer), |piece| peer.has(piece));
+        let piece = piece.unwrap();
+        picker.close(piece);
+        begun.push_back(piece);
+        if begun.len() > (pieces / 2) as usize {
+            picker.open(begun.pop_front().unwrap());
         }
-        for _ in 0..1000 {
-            bits.insert(Piece(rng.below(PIECES as usize) as u32));
+    }
+}
+
+/// Open pieces, and 200 peers that have half of them each.
+fn picker(pieces: u32) -> (Picker, Rng, Vec<Bitfield>) {
+    let mut rng = Rng::new([5; 32]);
+    let mut picker = Picker::new(pieces, &mut rng);
+    (0..pieces).for_each(|piece| picker.open(Piece(piece)));
+    let peers = (0..200).map(|_| {
+        let mut bits = Bitfield::new(pieces);
+        for piece in 0..pieces {
+            if rng.below(2) == 0 {
+                bits.insert(Piece(piece));
+            }
         }
         bits.iter().for_each(|piece| picker.add_copy(piece));
         bits
@@ -109,5 +125,3 @@ fn picker() -> (Picker, Rng, Vec<Bitfield>) {
     let peers = peers.collect();
     (picker, rng, peers)
 }
-
-const PIECES: u32 = 100_000;

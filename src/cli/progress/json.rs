@@ -45,6 +45,7 @@ impl Json {
             seeds: it.seeds,
             longest_turn_ms: state.longest_turn.as_secs_f64() * 1000.0,
             checked: it.pieces_checked,
+            state_written: state.state_written,
         };
         line(&progress, Some(&label.hash));
     }
@@ -57,6 +58,7 @@ impl Json {
             uploaded: it.uploaded,
             wasted: it.wasted,
             verified: it.bytes_have,
+            state_written: state.state_written,
         };
         line(&complete, Some(&label.hash));
     }
@@ -136,6 +138,8 @@ pub(in crate::cli) enum Line<'a> {
         seeds: u32,
         longest_turn_ms: f64,
         checked: u32,
+        /// Bytes of lasting state: what flash memory takes beside the content.
+        state_written: u64,
     },
     Tracker {
         url: &'a str,
@@ -163,6 +167,7 @@ pub(in crate::cli) enum Line<'a> {
         uploaded: u64,
         wasted: u64,
         verified: u64,
+        state_written: u64,
     },
 }
 
@@ -223,8 +228,9 @@ mod tests {
                 seeds: 9,
                 longest_turn_ms: 1.5,
                 checked: 10,
+                state_written: 11,
             }),
-            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10}"#
+            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10,"state_written":11}"#
         );
         assert_eq!(
             text(&Line::Tracker {
@@ -255,9 +261,10 @@ mod tests {
                 downloaded: 1,
                 uploaded: 2,
                 wasted: 3,
-                verified: 4
+                verified: 4,
+                state_written: 5
             }),
-            r#"{"event":"complete","seconds":0.5,"downloaded":1,"uploaded":2,"wasted":3,"verified":4}"#
+            r#"{"event":"complete","seconds":0.5,"downloaded":1,"uploaded":2,"wasted":3,"verified":4,"state_written":5}"#
         );
     }
 
