@@ -187,11 +187,11 @@ impl Session {
 
     /// Asks the trackers sooner when peers are short; those that are due by that at once.
     fn look_for_more(&mut self, now: Instant) {
-        if self.peers() * 2 >= self.settings.max_peers {
-            return;
-        }
+        let short = self.peers() * 2 < self.settings.max_peers;
         for (_, seat) in self.torrents.iter_mut() {
-            if seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
+            if !short {
+                seat.announcer.have_peers();
+            } else if seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
                 seat.announcer.want_peers(now);
             }
         }

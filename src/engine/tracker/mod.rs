@@ -68,10 +68,14 @@ pub struct Announcer {
     tiers: Vec<Vec<usize>>,
     /// Public: whether trackers that are not known to work are tried too.
     is_hunting: bool,
+    /// Whether peers were named and peers are short all the same: then the hunt goes through all trackers.
+    is_starving: bool,
     /// No announce begins before: 200 ms behind the last for a public torrent, the interval for a private one.
     gate: Instant,
     /// When a tracker last named peers.
     fed_at: Option<Instant>,
+    /// Since when peers are short, whatever was named.
+    short_since: Option<Instant>,
     /// Whether the download became complete in this run.
     is_complete: bool,
     external_ip: Option<IpAddr>,
@@ -93,8 +97,10 @@ impl Announcer {
             trackers: Vec::new(),
             tiers: Vec::new(),
             is_hunting: false,
+            is_starving: false,
             gate: Instant::default(),
             fed_at: None,
+            short_since: None,
             is_complete: false,
             external_ip: None,
             is_scraping: false,
@@ -118,8 +124,10 @@ impl Announcer {
         self.abandon_all();
         self.phase = Phase::Running;
         self.is_hunting = true;
+        self.is_starving = false;
         self.gate = now;
         self.fed_at = None;
+        self.short_since = None;
         self.is_complete = false;
         for tracker in &mut self.trackers {
             tracker.due = Some(now);
@@ -176,7 +184,8 @@ impl Announcer {
     }
 
     /// Peers are short: announces come sooner, but never before a tracker's minimum interval or 60 s have passed,
-    /// and a public torrent tries its other trackers, if none has named peers for 60 s. May be called often.
+    /// and a public torrent tries its other trackers, if none has named peers for 60 s: all of them, if one has before, as
+    /// what it named was of no use. May be called often.
     pub fn want_peers(&mut self, now: Instant) {
         if self.phase != Phase::Running {
             return;
@@ -191,8 +200,17 @@ impl Announcer {
                 self.gate = self.gate.min(tracker.not_before);
             }
         }
-        let is_starved = |fed_at: Instant| now.since(fed_at) >= limits::INTERVAL_MIN;
-        self.is_hunting |= self.fed_at.is_none_or(is_starved);
+        let short_since = *self.short_since.get_or_insert(now);
+        let is_long = |since: Instant| now.since(since) >= limits::INTERVAL_MIN;
+        if self.fed_at.is_none_or(is_long) || is_long(short_since) {
+            self.is_hunting = true;
+            self.is_starving |= self.fed_at.is_some();
+        }
+    }
+
+    /// There are peers enough, for now.
+    pub fn have_peers(&mut self) {
+        self.short_since = None;
     }
 
     /// Judges silence, sends again what was lost, and begins announces that are due, telling `facts`.
@@ -739,7 +757,9 @@ impl Announcer {
         let result = Ok(reply.peers.len() as u32);
         self.actions.push_back(Action::Report { url, result });
         if !reply.peers.is_empty() {
-            self.is_hunting = false;
+            // Who has everything wants to be found, and says so everywhere.
+            let is_sated = attempt.announce.left > 0 && !self.is_starving;
+            self.is_hunting &= !is_sated;
             self.fed_at = Some(now);
             let peers = reply.peers;
             self.actions.push_back(Action::Peers { peers });

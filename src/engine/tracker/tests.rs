@@ -539,6 +539,32 @@ fn other_trackers_are_tried_when_none_has_named_peers_for_a_minute() {
     assert_eq!(hosts, ["192.0.2.1", "192.0.2.2"]);
 }
 
+/// One that makes peers up answers within the 200 ms in which the next would be asked, each time.
+#[test]
+fn a_tracker_whose_peers_are_of_no_use_does_not_keep_the_others_from_being_asked() {
+    let mut scene = Scene::started(&[&[A], &[B], &[C]], false);
+    let call = scene.calls(100)[0].1;
+    scene.reply(call, 200, ONE);
+    scene.now = Instant::from_micros(60_100_000);
+    scene.announcer.want_peers(scene.now);
+    let call = scene.calls(60_100)[0].1;
+    scene.reply(call, 200, ONE);
+    let hosts: Vec<_> = scene.hosts(61_000);
+    let at = |ms, host: &str| (ms, host.to_owned());
+    assert_eq!(hosts, [at(60_300, "192.0.2.2"), at(60_500, "192.0.2.3")]);
+}
+
+#[test]
+fn who_has_everything_tells_all_trackers_and_who_has_not_stops_at_peers() {
+    for (left, told) in [(0, 3), (100, 1)] {
+        let mut scene = Scene::started(&[&[A], &[B], &[C]], false);
+        scene.facts.left = left;
+        let call = scene.calls(0)[0].1;
+        scene.reply(call, 200, ONE);
+        assert_eq!(1 + scene.hosts(1_000).len(), told);
+    }
+}
+
 #[test]
 fn our_own_address_is_no_peer() {
     let mut scene = Scene::started(&[&[A]], false);
