@@ -23,7 +23,7 @@ use crate::client::DEFAULT_PORTS;
 
 /// What a configuration file asks for; `None` where it says nothing.
 #[derive(Default, PartialEq, Debug)]
-pub(super) struct ConfigFile {
+pub struct ConfigFile {
     pub(super) max_peers: Option<usize>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) half_open: Option<usize>,
@@ -44,7 +44,7 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     /// The ports it names.
-    pub(super) fn ports(&self) -> Option<RangeInclusive<u16>> {
+    pub fn ports(&self) -> Option<RangeInclusive<u16>> {
         let first = self.first_port.or(self.last_port)?;
         let last = self.last_port.unwrap_or(*DEFAULT_PORTS.end());
         Some(match self.first_port {
@@ -59,7 +59,7 @@ impl ConfigFile {
     /// # Errors
     ///
     /// What is wrong and in which line.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         serde_json::from_str(text).map_err(|error| {
             // serde_json puts the place behind its message.
@@ -103,7 +103,7 @@ impl ConfigFile {
     }
 
     /// What a person should know about the file that was read from `path`: a kind and a line each.
-    fn warnings(&self, path: &Path) -> Vec<Warning> {
+    pub fn warnings(&self, path: &Path) -> Vec<Warning> {
         let path = escape_field(path.as_os_str().as_encoded_bytes());
         let mut warnings = Vec::new();
         if !self.unknown.is_empty() {
@@ -222,7 +222,7 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
 }
 
 /// A kind and a line.
-pub(super) type Warning = (&'static str, String);
+pub type Warning = (&'static str, String);
 
 /// Reads the file that was named, or else the first that is there of `./config.json` and the one below
 /// `config_home` (`XDG_CONFIG_HOME`); with it comes what a person should know about it.

@@ -1,6 +1,6 @@
 //! The command line: options in, exit status out.
 
-mod config_file;
+pub mod config_file;
 mod create;
 mod demo;
 mod exit;

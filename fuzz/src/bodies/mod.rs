@@ -13,8 +13,8 @@ mod world;
 pub use journal::journal;
 pub use machines::{dns, http_call, http_serve, message};
 pub use parsers::{
-    bencode, extension, handshake, magnet, message_round_trip, metainfo, names, tracker_http,
-    tracker_udp,
+    bencode, config_file, extension, handshake, magnet, message_round_trip, metainfo, names,
+    tracker_http, tracker_udp,
 };
 pub use script::{peer_script, session_script};
 
@@ -31,6 +31,7 @@ pub const ALL: &[Target] = &[
     ("message", message),
     ("message_round_trip", message_round_trip),
     ("extension", extension),
+    ("config_file", config_file),
     ("tracker_http", tracker_http),
     ("tracker_udp", tracker_udp),
     ("dns", dns),

@@ -1,9 +1,11 @@
 //! One body a parser: it does not panic, what it takes in is within bounds, and what it writes it reads again.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use minitorrent::base::ids::{InfoHash, PeerId, Piece};
 use minitorrent::base::{escape, limits};
+use minitorrent::cli::config_file::ConfigFile;
 use minitorrent::wire::bencode::{self, Token, Value};
 use minitorrent::wire::extension::ExtensionHandshake;
 use minitorrent::wire::handshake::{self as greeting, Reserved};
@@ -17,6 +19,8 @@ use minitorrent::wire::tracker_http::{
     Announce, Event, is_peer_address, percent_decode, percent_encode,
 };
 use minitorrent::wire::tracker_udp as udp;
+use minitorrent::wire::ut_metadata::MetadataMessage;
+use minitorrent::wire::ut_pex::Pex;
 
 use super::source::Source;
 
@@ -206,12 +210,43 @@ pub fn message_round_trip(bytes: &[u8]) {
     }
 }
 
-/// The extension handshake.
+/// The extension handshake, and what is said in its extensions (BEP 9, BEP 11).
 pub fn extension(bytes: &[u8]) {
+    if let Ok(pex) = Pex::decode(bytes) {
+        assert!(pex.added.len().max(pex.dropped.len()) <= limits::PEX_ADDED_MAX);
+        assert!(pex.added.iter().all(|peer| is_peer_address(*peer)));
+        let again = Pex::decode(&pex.encode()).expect("our own");
+        let mut added = [pex.added, again.added];
+        added.iter_mut().for_each(|peers| peers.sort_unstable());
+        assert_eq!(added[0], added[1]);
+    }
+    if let Ok(message) = MetadataMessage::decode(bytes)
+        && message != MetadataMessage::Unknown
+    {
+        let written = message.encode();
+        let again = MetadataMessage::decode(&written).expect("our own");
+        assert_eq!(again.encode(), written);
+    }
     if let Ok(theirs) = ExtensionHandshake::decode(bytes) {
         assert_is_clean(&theirs.client, 600);
         assert!(theirs.reqq.is_none_or(|n| (1..=limits::REQQ).contains(&n)));
         assert!(theirs.port != Some(0));
+    }
+}
+
+/// The configuration file.
+pub fn config_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match ConfigFile::parse(text) {
+        Ok(file) => {
+            assert!(file.ports().is_none_or(|ports| !ports.is_empty()));
+            for (_, line) in file.warnings(Path::new("config.json")) {
+                assert_is_clean(&line, 8000);
+            }
+        }
+        Err(error) => assert_is_clean(&error, 1000),
     }
 }
 
