@@ -138,7 +138,7 @@ impl World {
         let node = &mut self.nodes[at];
         if let Some(torrent) = node.life.torrent
             && node.up
-            && !node.stopped
+            && !self.closing
         {
             let command = match paused {
                 true => Command::Pause(torrent),
