@@ -3,7 +3,7 @@
 //! All pieces lie in one table, ordered by *level*: how many peers other than seeds have the piece, and
 //! behind all those the pieces that are not up for picking. A piece moves to a neighbouring level by one swap
 //! with the level's border, so a `have` costs the same whatever the torrent's size, and the rarest pieces are
-//! the front of the table. The order within a level is the session's own random one.
+//! the front of the table. Among the pieces of a level one is drawn.
 
 use crate::base::bitfield::Bitfield;
 use crate::base::ids::Piece;
@@ -139,19 +139,20 @@ impl Picker {
             }
         }
         // What nobody has can't be had from this peer either.
-        let first = if self.seeds == 0 {
-            self.starts[1] as usize
-        } else {
-            0
-        };
-        let rarest = self.order[first.min(open)..open]
-            .iter()
-            .take(LOOK)
-            .map(|piece| Piece(*piece));
-        if let Some(piece) = rarest.into_iter().find(|piece| has(*piece)) {
-            return Some(piece);
+        let first = usize::from(self.seeds == 0);
+        let mut looked = 0;
+        for level in first..CLOSED {
+            let range = self.starts[level] as usize..self.starts[level + 1] as usize;
+            let (count, look) = (range.len(), range.len().min(LOOK - looked));
+            // Among equals each session takes another: those that one source serves at once should not take the same.
+            let turn = if count > 0 { rng.below(count) } else { 0 };
+            let equals = (0..look).map(|at| Piece(self.order[range.start + (turn + at) % count]));
+            if let Some(piece) = equals.into_iter().find(|piece| has(*piece)) {
+                return Some(piece);
+            }
+            looked += look;
         }
-        if open - first.min(open) <= LOOK {
+        if looked < LOOK {
             return None;
         }
         // A peer with few pieces: walk its own, and take the rarest of the first that are open.
@@ -312,6 +313,23 @@ mod tests {
         assert_eq!(next(&picker, &mut rng), Some(Piece(0)));
         picker.close(Piece(0));
         assert_eq!(next(&picker, &mut rng), Some(Piece(2)));
+    }
+
+    #[test]
+    fn among_equals_each_session_takes_another() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let mut rng = Rng::new([seed; 32]);
+            let mut picker = Picker::new(1000, &mut rng);
+            (0..1000).for_each(|piece| picker.open(Piece(piece)));
+            picker.add_seed();
+            // As all have it, and most are as rare as each other.
+            (0..500).for_each(|piece| picker.add_copy(Piece(piece)));
+            let picked = picker.pick(false, &mut rng, None, |_| true);
+            assert!(picked.is_some_and(|piece| piece.0 >= 500), "{picked:?}");
+            seen.insert(picked);
+        }
+        assert!(seen.len() > 15, "{seen:?}");
     }
 
     #[test]
