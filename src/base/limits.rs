@@ -91,6 +91,8 @@ pub const PIPELINE_START: usize = 32;
 pub const PIPELINE_DEFAULT_MAX: usize = 500;
 /// The `reqq` we advertise, as libtorrent and Transmission do; larger ones of peers are clamped to it.
 pub const REQQ: usize = 2000;
+/// Requests in flight to a peer that is known to be slow: more would lay claim to pieces that others could bring sooner.
+pub const PIPELINE_MIN: usize = 8;
 /// Seconds of a peer's rate that are kept in flight.
 pub const PIPELINE_SECONDS: u64 = 3;
 /// Shortest and longest time a request may take.
@@ -112,10 +114,24 @@ pub const UPLOAD_SLOTS: usize = 4;
 pub const UPLOAD_SLOTS_MORE: usize = 28;
 /// A round of the choker.
 pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
+/// A peer that owes us blocks for so long gets no regular slot.
+pub const SNUBBED: Duration = Duration::from_secs(60);
 /// How long an optimistic unchoke lasts.
 pub const OPTIMISTIC: Duration = Duration::from_secs(30);
 /// Bytes queued for a peer's socket before more of its requests are turned into data.
 pub const OUTBOX_MAX: usize = 256 * 1024;
+/// The same for a slow peer, and at first: what is queued can't be cancelled any more.
+pub const OUTBOX_MIN: usize = 2 * BLOCK as usize;
+/// Seconds of a peer's rate that may be queued for its socket between those.
+pub const OUTBOX_SECONDS: u64 = 3;
+/// Pieces that a choked newcomer is allowed (BEP 6 suggests ten).
+pub const ALLOWED_FAST: u32 = 10;
+/// One piece in so many of a torrent is allowed at most: a choke must still mean something.
+pub const ALLOWED_FAST_PART: u32 = 8;
+/// A piece that was shown to one peer by a super seed (BEP 16) is shown to another after so long without a byte.
+pub const SHOWN_IN_VAIN: Duration = Duration::from_secs(60);
+/// Pieces that a peer is told of in a sweep when a super seed becomes an ordinary one: a peer counts floods.
+pub const TOLD_AT_ONCE: usize = 1000;
 
 // ------------------------------------------------------------------------------------- the engine
 

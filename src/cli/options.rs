@@ -199,11 +199,12 @@ impl Options {
         config.max_upload_rate = taker.value("--max-upload-rate", values::size)?;
         plan.seed_ratio = taker.value("--seed-ratio", values::ratio)?;
         plan.seed_time = taker.value("--seed-time", values::duration)?;
+        config.super_seed = taker.flag("--super-seed");
         let choices = taker.values("--select", values::choices)?;
         plan.select = choices.into_iter().flatten().collect();
         plan.sequential = taker.flag("--sequential");
         let ends = plan.seed_ratio.is_some() || plan.seed_time.is_some();
-        if ends && plan.goal == Goal::Download {
+        if (ends || config.super_seed) && plan.goal == Goal::Download {
             plan.goal = Goal::DownloadAndSeed;
         }
         Ok(())

@@ -195,6 +195,17 @@ pub(super) const OPTIONS: &[Opt] = &[
         beside: true,
     },
     Opt {
+        long: "--super-seed",
+        short: None,
+        value: None,
+        commands: RUNS,
+        help: "show pieces one by one, as the only seed",
+        about: "As the first and only seed, show each peer one piece and the next when it has passed that on: the line \
+            carries little more than one copy before others can seed. Ends by itself when one copy is around. Needs \
+            everything to be there at the start. Means --seed.",
+        beside: false,
+    },
+    Opt {
         long: "--port",
         short: None,
         value: Some(("N[-M]", Values::Text)),
@@ -334,9 +345,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some(("TEXT", Values::Text)),
         commands: RUNS,
-        help: "how our peer id begins (-MI and the version)",
+        help: "",
         about: "How our peer id begins: up to 12 visible ASCII characters, the rest is random. Default: -MI and the version.",
-        beside: false,
+        beside: true,
     },
     Opt {
         long: "--mem-limit",

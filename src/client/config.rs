@@ -49,6 +49,8 @@ pub struct Config {
     pub max_download_rate: Option<u64>,
     /// Bytes a second that all peers together may be sent.
     pub max_upload_rate: Option<u64>,
+    /// As the only seed of a torrent, show its pieces one by one until one copy is around (BEP 16).
+    pub super_seed: bool,
     /// Bytes of memory to keep within, by smaller buffers and fewer peers: see `docs/PERFORMANCE.md`.
     pub mem_limit: Option<u64>,
     /// Whether SIGINT and SIGTERM are caught and end the client in good order.
@@ -75,6 +77,7 @@ impl Default for Config {
             sweep: limits::SWEEP,
             max_download_rate: None,
             max_upload_rate: None,
+            super_seed: false,
             mem_limit: None,
             catch_signals: false,
         }

@@ -94,6 +94,7 @@ impl Client {
             tcp_only: config.tcp_only,
             connect_timeout: config.connect_timeout,
             sweep: config.sweep,
+            super_seed: config.super_seed,
             ..Settings::new(peer_id(&config.peer_id_prefix, &mut rng))
         };
         let mut reactor = Reactor::within(memory).map_err(system("wait for events"))?;

@@ -53,6 +53,8 @@ pub struct Settings {
     pub lsd: bool,
     /// Exchange peers with peers (BEP 11).
     pub pex: bool,
+    /// Show pieces one by one while nobody else has them all (BEP 16).
+    pub super_seed: bool,
 }
 
 impl Settings {
@@ -87,6 +89,7 @@ impl Settings {
             dht_is_second: false,
             lsd: false,
             pex: true,
+            super_seed: false,
         }
     }
 }

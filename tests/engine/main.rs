@@ -1,7 +1,9 @@
 //! One session fed by hand: exact times, exact bytes, one behaviour a test.
 
+mod allowed_fast;
 mod blame;
 mod blocks;
+mod choking;
 mod disk;
 mod floods;
 mod greetings;
@@ -12,5 +14,6 @@ mod rates;
 mod requests;
 mod scene;
 mod selection;
+mod super_seeding;
 mod timing;
 mod uploads;

@@ -368,6 +368,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
                 let len = data.len() as u32;
                 format!("piece {}", place(Block { piece, begin, len }))
             }
+            Message::AllowedFast(piece) => format!("allowed fast {piece}"),
             Message::Extended { id, .. } => format!("extended {id}"),
             message => panic!("a session never sends {message:?}"),
         });

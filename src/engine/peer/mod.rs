@@ -17,7 +17,7 @@ use self::flood::Flood;
 use self::outbox::Outbox;
 use self::pex::PeerExchange;
 use self::pipeline::Pipeline;
-use self::upload::Upload;
+use self::upload::{FastGrant, Upload};
 use crate::base::bitfield::Bitfield;
 use crate::base::ids::{PeerId, Piece};
 use crate::base::rate::Meter;
@@ -51,6 +51,8 @@ pub struct Peer {
     pub interested: bool,
     /// It may be asked for these even while it chokes us (BEP 6).
     pub allowed_fast: Vec<Piece>,
+    /// What it may ask of us even while we choke it (BEP 6).
+    pub fast_grant: FastGrant,
     /// Our requests.
     pub pipeline: Pipeline,
     /// Its requests.
@@ -65,6 +67,8 @@ pub struct Peer {
     pub spoke: Instant,
     /// When it last was of use: a block came, or one went.
     pub of_use: Instant,
+    /// When it last gave us a block; at first, when it came.
+    pub gave: Instant,
     /// Payload from it, over the choker's time.
     pub down: Meter,
     /// Payload to it, over the choker's time.
@@ -153,6 +157,7 @@ impl Peer {
             interested_in_us: false,
             interested: false,
             allowed_fast: Vec::new(),
+            fast_grant: FastGrant::default(),
             pipeline: Pipeline::new(now),
             upload: Upload::default(),
             outbox: Outbox::new(now),
@@ -160,6 +165,7 @@ impl Peer {
             heard: now,
             spoke: now,
             of_use: now,
+            gave: now,
             down: Meter::new(now, RATE_WINDOW),
             up: Meter::new(now, RATE_WINDOW),
             downloaded: 0,

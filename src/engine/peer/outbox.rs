@@ -52,9 +52,13 @@ impl Outbox {
         self.bytes.len() - self.sent
     }
 
-    /// Whether one more block may be put in.
-    pub fn has_room(&self) -> bool {
-        self.len() < limits::OUTBOX_MAX && self.parts.len() < PARTS_MAX
+    /// Whether one more block may be put in, if the connection takes `rate` bytes a second: three seconds' worth
+    /// may wait, two blocks at least, [`limits::OUTBOX_MAX`] at most.
+    pub fn has_room(&self, rate: u64) -> bool {
+        let most = usize::try_from(rate.saturating_mul(limits::OUTBOX_SECONDS));
+        let most = most.unwrap_or(limits::OUTBOX_MAX);
+        self.len() < most.clamp(limits::OUTBOX_MIN, limits::OUTBOX_MAX)
+            && self.parts.len() < PARTS_MAX
     }
 
     /// When bytes last went out, or the queue was last empty.
@@ -219,6 +223,29 @@ mod tests {
         assert_eq!(flat(&outbox), "[10+90] 13 [100+100] 5");
         assert_eq!(outbox.transmitted(now, 208), 190);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn three_seconds_of_the_rate_may_wait_two_blocks_at_least_and_256_kib_at_most() {
+        for (rate, blocks) in [
+            (0, 2),
+            (10_000, 2),
+            (32_768, 6),
+            (1 << 20, 16),
+            (u64::MAX, 16),
+        ] {
+            let mut outbox = Outbox::new(Instant::default());
+            let mut count = 0;
+            while outbox.has_room(rate) {
+                outbox.push_block(Block {
+                    piece: Piece(0),
+                    begin: 0,
+                    len: limits::BLOCK,
+                });
+                count += 1;
+            }
+            assert_eq!(count, blocks, "{rate}");
+        }
     }
 
     #[test]

@@ -261,7 +261,7 @@ impl Pipeline {
         self.ramping = false;
         let ahead = rate.saturating_mul(limits::PIPELINE_SECONDS) / u64::from(limits::BLOCK);
         let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        self.depth = ahead.max(limits::PIPELINE_START).min(self.depth_max);
+        self.depth = ahead.max(limits::PIPELINE_MIN).min(self.depth_max);
     }
 
     fn remember(&mut self, block: Block) {
@@ -342,6 +342,14 @@ mod tests {
             "{}",
             pipeline.depth()
         );
+    }
+
+    #[test]
+    fn of_a_slow_peer_eight_blocks_are_asked_at_a_time() {
+        // A block every two seconds: three seconds of it are hardly more than one.
+        let mut pipeline = Pipeline::new(at(0));
+        run(&mut pipeline, 50, 2_000_000, 120_000);
+        assert_eq!(pipeline.depth(), 8);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::ids::Block;
+use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 
 /// The requests of one peer that wait to be answered.
@@ -45,6 +45,35 @@ impl Upload {
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+/// Pieces that a peer may ask for while it is choked (BEP 6), and how much of them.
+#[derive(Default)]
+pub struct FastGrant {
+    pieces: Vec<Piece>,
+    left: u64,
+}
+
+impl FastGrant {
+    /// Grants a piece of `len` bytes: so many may be asked for beside what was granted before.
+    pub fn add(&mut self, piece: Piece, len: u32) {
+        self.pieces.push(piece);
+        self.left += u64::from(len);
+    }
+
+    /// Whether nothing was ever granted.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Whether a request is covered, and then takes it off what is left: what was granted is given once.
+    pub fn admits(&mut self, block: Block) -> bool {
+        let admitted = self.pieces.contains(&block.piece) && self.left >= u64::from(block.len);
+        if admitted {
+            self.left -= u64::from(block.len);
+        }
+        admitted
     }
 }
 

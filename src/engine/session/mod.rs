@@ -277,7 +277,7 @@ impl Session {
                         peer.given += payload;
                         peer.of_use = now;
                     }
-                    seat.torrent.serve(peer);
+                    seat.torrent.serve(now, peer);
                 }
                 peer.announced = !peer.outbox.is_empty();
                 false
@@ -523,6 +523,9 @@ impl Session {
             DiskDone::Checked { piece, good, .. } => torrent.handle_checked(piece, good),
             DiskDone::CheckEnded { error, .. } => {
                 torrent.handle_check_ended(cx, error);
+                if self.settings.super_seed {
+                    torrent.begin_super_seeding(cx.rng);
+                }
                 if torrent.is_ready() && !self.stopping {
                     announcer.start(now);
                     self.timers.set_earlier(Timer::Sweep, now);

@@ -7,6 +7,7 @@ use crate::engine::conn::{Conn, Kind};
 use crate::engine::io::{BlockData, ConnId, Event, Output, TorrentId};
 use crate::engine::peer::Peer;
 use crate::engine::peer::inbox::Inbox;
+use crate::engine::torrent::choker::Choker;
 use crate::engine::torrent::{Context, Order, Torrent, Why};
 use crate::wire::extension::OurHandshake;
 use crate::wire::message::{Message, WireError};
@@ -159,9 +160,33 @@ impl Session {
                 Order::Complete(torrent) => self.handle_complete(now, torrent),
                 Order::DhtNode(node) => self.handle_dht_port(now, node),
                 Order::OpenEyes(torrent) => self.open_eyes(now, torrent),
+                Order::Show(torrent) => {
+                    if !self.orders.contains(&order) {
+                        self.show(now, torrent);
+                    }
+                }
                 Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
             }
         }
+    }
+
+    /// Shows pieces of a super seed to those whose turn it is (BEP 16).
+    pub(super) fn show(&mut self, now: Instant, id: TorrentId) {
+        let seat = self.torrents.get(id);
+        if seat.is_none_or(|seat| seat.torrent.super_seed.is_none()) {
+            return;
+        }
+        let mut audience = Vec::new();
+        self.for_members(now, id, |cx, conn, torrent, peer| {
+            audience.extend(torrent.look_at(cx.now, conn, peer));
+        });
+        let Some(seat) = self.torrents.get_mut(id) else {
+            return;
+        };
+        let chosen = seat.torrent.choose_audience(audience);
+        self.for_members(now, id, |cx, conn, torrent, peer| {
+            torrent.show(cx, conn, peer, chosen.contains(&conn));
+        });
     }
 
     /// Tells the world of bytes to send, once until they are all gone.
@@ -254,16 +279,10 @@ impl Session {
         self.flush(id);
     }
 
-    /// A peer that had a slot is gone: the one that has waited longest gets it.
+    /// A peer that had a slot is gone or wants nothing more: another gets it.
     fn pass_slot_on(&mut self, now: Instant, id: TorrentId) {
-        let mut waiting: Option<(Instant, ConnId)> = None;
-        self.for_members(now, id, |_, conn, _, peer| {
-            if peer.choked && peer.wants_slot() {
-                let this = (peer.turned, conn);
-                waiting = Some(waiting.map_or(this, |first| first.min(this)));
-            }
-        });
-        if let Some((_, conn)) = waiting {
+        let (peers, seeding, quota) = self.candidates(now, id);
+        if let Some(conn) = Choker::next(seeding, quota, &peers) {
             self.give_free_slot(now, conn);
         }
     }
@@ -311,7 +330,7 @@ impl Session {
             port: self.settings.port,
             metadata_size,
             pex: self.settings.pex && !torrent.metainfo.private,
-            upload_only: torrent.is_complete(),
+            upload_only: torrent.is_complete() && torrent.super_seed.is_none(),
         };
         ours.encode()
     }

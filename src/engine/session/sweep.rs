@@ -81,6 +81,7 @@ impl Session {
                 }
             });
             self.refill(now, id);
+            self.show(now, id);
             self.describe(now, id, &mut busy);
             self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
@@ -200,19 +201,12 @@ impl Session {
 
     fn choke_round(&mut self, now: Instant) {
         for id in self.torrent_ids() {
-            let mut peers = Vec::new();
-            self.for_members(now, id, |_, conn, _, peer| {
-                peers.push(candidate(now, conn, peer))
-            });
+            let (peers, seeding, quota) = self.candidates(now, id);
             let Some(seat) = self.torrents.get_mut(id) else {
                 continue;
             };
-            let torrent = &mut seat.torrent;
-            let seeding = !torrent.is_fetching();
-            let quota = u64::from(torrent.geometry().piece_length()) * QUOTA_PIECES;
-            let unchoked = torrent
-                .choker
-                .round(now, &mut self.rng, seeding, quota, &peers);
+            let choker = &mut seat.torrent.choker;
+            let unchoked = choker.round(now, &mut self.rng, seeding, quota, &peers);
             self.for_members(now, id, |cx, conn, torrent, peer| {
                 torrent.set_choked(cx, peer, !unchoked.contains(&conn));
             });
@@ -221,6 +215,23 @@ impl Session {
         if self.peers() > 0 {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
         }
+    }
+
+    /// What the choker is told of a torrent's peers: how they stand, whether we seed, and the quota of a turn then.
+    pub(super) fn candidates(
+        &mut self,
+        now: Instant,
+        id: TorrentId,
+    ) -> (Vec<Candidate>, bool, u64) {
+        let mut peers = Vec::new();
+        self.for_members(now, id, |_, conn, _, peer| {
+            peers.push(candidate(now, conn, peer));
+        });
+        let Some(seat) = self.torrents.get(id) else {
+            return (peers, false, 0);
+        };
+        let quota = u64::from(seat.torrent.geometry().piece_length()) * QUOTA_PIECES;
+        (peers, !seat.torrent.is_fetching(), quota)
     }
 
     fn torrent_ids(&self) -> Vec<TorrentId> {
@@ -234,7 +245,7 @@ fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
         // BEP 21: who only uploads asks for nothing.
         interested: peer.wants_slot(),
         choked: peer.choked,
-        snubbed: peer.pipeline.is_snubbed(),
+        snubbed: peer.pipeline.is_snubbed() && now - peer.gave >= limits::SNUBBED,
         turned: peer.turned,
         since: peer.since,
         down_rate: peer.down.rate(now),

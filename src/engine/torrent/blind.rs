@@ -220,7 +220,7 @@ impl Torrent {
             .ok()
             .and_then(|piece| piece.checked_mul(PIECE));
         let data = at.and_then(|at| info.get(at..info.len().min(at.saturating_add(PIECE))));
-        let fair = peer.metadata_given < 2 * info.len() && peer.outbox.has_room();
+        let fair = peer.metadata_given < 2 * info.len() && peer.outbox.has_room(u64::MAX);
         let payload = match data.filter(|data| fair && !data.is_empty()) {
             Some(data) => {
                 peer.metadata_given += data.len();

@@ -50,16 +50,7 @@ impl Choker {
         quota: u64,
         peers: &[Candidate],
     ) -> Vec<ConnId> {
-        let mut wanting: Vec<&Candidate> = peers.iter().filter(|peer| peer.interested).collect();
-        if seeding {
-            // Those in the middle of their quota go on, then those that have waited longest.
-            wanting.sort_by_key(|peer| {
-                let goes_on = !peer.choked && peer.given < quota;
-                (!goes_on, !peer.choked, peer.turned, peer.conn)
-            });
-        } else {
-            wanting.sort_by_key(|peer| (peer.snubbed, u64::MAX - peer.down_rate, peer.conn));
-        }
+        let wanting = by_merit(seeding, quota, peers);
         let fresh = |peer: &Candidate| !peer.choked && now - peer.turned < limits::CHOKE_ROUND;
         let slots = self.slots();
         self.adapt(&wanting);
@@ -76,6 +67,16 @@ impl Choker {
             }
         }
         unchoked
+    }
+
+    /// Who gets a slot that has become free between two rounds: of those that are choked the one who would be first
+    /// in a round, and among equals who has waited longest.
+    pub fn next(seeding: bool, quota: u64, peers: &[Candidate]) -> Option<ConnId> {
+        let waiting = by_merit(seeding, quota, peers).into_iter();
+        waiting
+            .filter(|peer| peer.choked)
+            .map(|peer| peer.conn)
+            .next()
     }
 
     /// How many peers have a regular slot.
@@ -140,6 +141,32 @@ impl Choker {
             })
             .map(|peer| (peer.conn, now + limits::OPTIMISTIC));
     }
+}
+
+/// Those that want a slot, the best first. While we fetch that is who gives us most, and among equals who has a slot
+/// or has waited longest; while we seed, those in the
+/// middle of their quota go on, then come those that have waited longest.
+fn by_merit(seeding: bool, quota: u64, peers: &[Candidate]) -> Vec<&Candidate> {
+    let mut wanting: Vec<&Candidate> = peers.iter().filter(|peer| peer.interested).collect();
+    if seeding {
+        wanting.sort_by_key(|peer| {
+            let goes_on = !peer.choked && peer.given < quota;
+            (!goes_on, !peer.choked, peer.turned, peer.conn)
+        });
+    } else {
+        let rate = |peer: &Candidate| u64::MAX - peer.down_rate;
+        wanting.sort_by_key(|peer| {
+            let Candidate {
+                snubbed,
+                choked,
+                turned,
+                conn,
+                ..
+            } = **peer;
+            (snubbed, rate(peer), choked, turned, conn)
+        });
+    }
+    wanting
 }
 
 /// How long a peer is new.

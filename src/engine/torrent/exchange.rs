@@ -5,6 +5,7 @@ use super::{Context, Order, Torrent, Why};
 use crate::base::bitfield::Bitfield;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
+use crate::base::time::Instant;
 use crate::engine::io::{BlockData, ConnId, DiskOp, Output};
 use crate::engine::peer::pipeline::Arrival;
 use crate::engine::peer::{Availability, Peer};
@@ -35,7 +36,12 @@ impl Torrent {
                 self.fill(cx, conn, peer);
             }
             Message::Interested => peer.interested_in_us = true,
-            Message::NotInterested => peer.interested_in_us = false,
+            Message::NotInterested => {
+                if !peer.choked && peer.wants_slot() {
+                    cx.orders.push_back(Order::PassSlotOn(self.id));
+                }
+                peer.interested_in_us = false;
+            }
             Message::Have(piece) => self.handle_have(cx, conn, peer, piece)?,
             Message::Bitfield(bytes) => {
                 let pieces = self.geometry().pieces();
@@ -103,7 +109,7 @@ impl Torrent {
                 Ok(())
             };
         }
-        peer.of_use = cx.now;
+        (peer.of_use, peer.gave) = (cx.now, cx.now);
         peer.downloaded += bytes;
         peer.down.add(cx.now, bytes);
         match self
@@ -129,8 +135,12 @@ impl Torrent {
     }
 
     /// Turns waiting requests into data while the outbox has room.
-    pub fn serve(&self, peer: &mut Peer) {
-        while peer.outbox.has_room() {
+    pub fn serve(&self, now: Instant, peer: &mut Peer) {
+        if peer.upload.is_empty() {
+            return;
+        }
+        let rate = peer.up.rate(now);
+        while peer.outbox.has_room(rate) {
             let Some(block) = peer.upload.pop() else {
                 return;
             };
@@ -159,7 +169,9 @@ impl Torrent {
             let waiting: Vec<_> = peer.upload.drain().collect();
             // BEP 6: every request is answered or rejected, also those that a choke ends.
             for block in waiting.into_iter().filter(|_| fast) {
-                peer.send(cx.now, Message::Reject(block));
+                if !(peer.fast_grant.admits(block) && peer.upload.push(block)) {
+                    peer.send(cx.now, Message::Reject(block));
+                }
             }
         }
     }
@@ -248,14 +260,14 @@ impl Torrent {
         if !self.geometry().contains(block) {
             return Err("peer.range: request");
         }
-        let served = !peer.choked
-            && block.len <= limits::BLOCK
+        let served = block.len <= limits::BLOCK
             && self.pieces.have().has(block.piece)
+            && (!peer.choked || peer.fast_grant.admits(block))
             && peer.upload.push(block);
         if !served && peer.fast() {
             peer.send(cx.now, Message::Reject(block));
         }
-        self.serve(peer);
+        self.serve(cx.now, peer);
         Ok(())
     }
 
@@ -289,6 +301,7 @@ impl Torrent {
         if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
             peer.useful += 1;
         }
+        self.note_shown(cx, piece);
         self.welcome(cx, conn, peer)
     }
 
@@ -313,12 +326,14 @@ impl Torrent {
             bits.iter().for_each(|piece| self.picker.add_copy(piece));
             peer.has = Availability::Some(bits);
         }
+        self.grant_fast(cx, peer);
         self.welcome(cx, conn, peer)
     }
 
     /// What the peer has changed: say whether we want it, and ask for it if we may.
     fn welcome(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) -> Result<(), Why> {
         if peer.is_seed() && self.is_complete() {
+            self.end_super_seeding();
             return Err("both have everything");
         }
         self.tell_interest(cx, peer);

@@ -14,11 +14,13 @@ pub mod blame;
 mod blind;
 pub mod choker;
 mod exchange;
+mod fast;
 mod fill;
 pub mod metadata;
 pub mod picker;
 pub mod pieces;
 mod selection;
+pub mod super_seed;
 pub mod swarm;
 
 use std::collections::VecDeque;
@@ -31,6 +33,7 @@ use self::choker::Choker;
 use self::metadata::Collector;
 use self::picker::Picker;
 use self::pieces::Pieces;
+use self::super_seed::SuperSeed;
 use self::swarm::Swarm;
 use super::command::{AddTorrent, Aim};
 use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
@@ -70,6 +73,8 @@ pub struct Torrent {
     pub disk: Option<DiskTrouble>,
     /// What has come of the metadata, while it is looked for.
     pub collector: Option<Collector>,
+    /// What is shown to whom, while pieces are revealed one by one (BEP 16).
+    pub super_seed: Option<SuperSeed>,
     is_described: bool,
     aim: Aim,
     picker: Picker,
@@ -140,6 +145,8 @@ pub enum Order {
     DhtNode(SocketAddr),
     /// The torrent is described and checked: judge what its peers have said.
     OpenEyes(TorrentId),
+    /// A super seed may show a piece to somebody (BEP 16).
+    Show(TorrentId),
 }
 
 /// Why a connection ends: words for a log.
@@ -168,6 +175,7 @@ impl Torrent {
             paused: false,
             disk: None,
             collector: None,
+            super_seed: None,
             is_described: true,
             aim: add.aim,
             picker: Picker::new(geometry.pieces(), rng),
@@ -249,6 +257,14 @@ impl Torrent {
     /// A peer greeted us: it is told what we have.
     pub fn handle_joined(&mut self, cx: &Context<'_>, conn: ConnId, peer: &mut Peer) {
         self.members.push(conn);
+        if let Some(super_seed) = &mut self.super_seed
+            && super_seed.handle_joined(cx.now, conn)
+        {
+            if peer.fast() {
+                peer.send(cx.now, Message::HaveNone);
+            }
+            return;
+        }
         let have = self.pieces.have();
         match (peer.fast(), have.is_full(), have.is_empty()) {
             (true, true, _) => peer.send(cx.now, Message::HaveAll),
@@ -266,6 +282,10 @@ impl Torrent {
             cx.orders.push_back(Order::PassSlotOn(self.id));
         }
         self.forget_availability(peer);
+        if let Some(super_seed) = &mut self.super_seed {
+            super_seed.handle_left(conn);
+            cx.orders.push_back(Order::Show(self.id));
+        }
         self.withdraw(peer);
         self.pieces.disown(conn, None);
         if self.pieces.free() > 0 {
@@ -364,6 +384,7 @@ impl Torrent {
             }
             return;
         }
+        self.end_super_seeding();
         cx.orders.push_back(Order::Lost(self.id, piece));
         let message = error.message.clone();
         cx.out.push_back(Output::Event(Event::Warning {
