@@ -10,6 +10,7 @@ mod power;
 mod script;
 mod services;
 mod state;
+mod swarm;
 mod trace;
 mod watch;
 mod world;

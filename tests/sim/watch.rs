@@ -327,10 +327,13 @@ impl Watch {
                 let ours = ExtensionHandshake::decode(payload).expect("a dictionary");
                 assert_eq!(ours.reqq, Some(limits::REQQ));
             }
-            Message::Port(_)
-            | Message::Suggest(_)
-            | Message::AllowedFast(_)
-            | Message::Unknown(_) => panic!("a session never sends {message:?}"),
+            Message::AllowedFast(piece) => {
+                assert!(self.fast, "allowed_fast to a peer without BEP 6");
+                assert!(self.announced.contains(&piece), "allowed, and not there");
+            }
+            Message::Port(_) | Message::Suggest(_) | Message::Unknown(_) => {
+                panic!("a session never sends {message:?}")
+            }
         }
     }
 
