@@ -21,6 +21,16 @@ pub trait Files {
         place: Place,
     ) -> Result<(), DiskError>;
 
+    /// Keeps others from writing the same files until they are let go, at once if there is something to write to
+    /// already, else with the first write. A torrent that is only read takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskErrorKind::Locked`](crate::engine::io::DiskErrorKind::Locked) if another has them.
+    fn claim(&mut self, _torrent: TorrentId) -> Result<(), DiskError> {
+        Ok(())
+    }
+
     /// Closes and forgets a torrent's files.
     fn remove(&mut self, torrent: TorrentId);
 

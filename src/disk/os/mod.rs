@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{self, FileType, OFlags, SeekFrom};
+use rustix::fs::{self, FileType, FlockOperation, OFlags, SeekFrom};
 use rustix::io::{self, Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
@@ -19,7 +19,7 @@ use crate::disk::files::{Allocate, FileId, Files, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 use reserve::{Stretches, reserve_all};
-use tree::{Descent, PARTS, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
+use tree::{Claim, Descent, PARTS, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
 
 /// Files below an output directory a torrent, of which only the last used are open.
 ///
@@ -229,7 +229,39 @@ impl OsFiles {
         }
     }
 
+    /// Takes the claim, unless it is held: at the first write the file is made if need be.
+    fn take_claim(&mut self, torrent: TorrentId, write: bool) -> Result<(), DiskError> {
+        let tree = self.tree(torrent)?;
+        let file = match (&tree.claim, tree.claimed()) {
+            (Claim::None, Some(file)) if !tree.place.read_only => FileId { torrent, file },
+            (Claim::None | Claim::Held(_) | Claim::Impossible, _) => return Ok(()),
+        };
+        let path = tree.path(file);
+        let Some(fd) = self.open(file, write)? else {
+            return Ok(());
+        };
+        // The lock is the open file's, however many descriptors it has, and ends with the last of them.
+        let copy = fd.try_clone_to_owned();
+        let locked = retry_on_intr(|| fs::flock(fd, FlockOperation::NonBlockingLockExclusive));
+        let claim = match (locked, copy) {
+            (Err(Errno::WOULDBLOCK), _) => {
+                let why = "another process, or another torrent, writes to it already";
+                return Err(refused(DiskErrorKind::Locked, "use", &path, why));
+            }
+            (Ok(()), Ok(copy)) => Claim::Held(copy),
+            (Ok(()) | Err(_), _) => Claim::Impossible,
+        };
+        if let Some(tree) = self.torrents.get_mut(&torrent) {
+            tree.claim = claim;
+        }
+        Ok(())
+    }
+
     fn close_all(&mut self, torrent: TorrentId) {
+        // A disk that is to be unmounted must not be kept.
+        if let Some(tree) = self.torrents.get_mut(&torrent) {
+            tree.claim = Claim::None;
+        }
         self.open.retain(|file, _| file.torrent != torrent);
         self.directory.take_if(|last| last.torrent == torrent);
     }
@@ -341,6 +373,10 @@ impl Files for OsFiles {
         gathered.inspect_err(|_| self.remove(torrent))
     }
 
+    fn claim(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
+        self.take_claim(torrent, false)
+    }
+
     fn remove(&mut self, torrent: TorrentId) {
         self.close_all(torrent);
         self.torrents.remove(&torrent);
@@ -361,6 +397,7 @@ impl Files for OsFiles {
         parts: &[IoSlice<'_>],
         offset: u64,
     ) -> Result<usize, DiskError> {
+        self.take_claim(file.torrent, true)?;
         // What nobody should have asked for goes where it belongs.
         let (file, offset, most) = self.place(file, offset).unwrap_or((file, offset, u64::MAX));
         let mut left = usize::try_from(most).unwrap_or(usize::MAX);

@@ -169,7 +169,7 @@ impl Scene {
 }
 
 #[test]
-fn files_are_made_by_their_first_write_and_empty_ones_at_the_end() {
+fn the_first_file_is_made_by_any_write_the_others_by_theirs_and_empty_ones_at_the_end() {
     let files = [
         ("a/b/one", B, Regular),
         (".pad/10", 10, Pad),
@@ -185,7 +185,14 @@ fn files_are_made_by_their_first_write_and_empty_ones_at_the_end() {
     assert_eq!(scene.write(1, 0..1), []);
     assert_eq!(
         scene.scratch.names(),
-        ["out", "out/t", "out/t/a", "out/t/a/two"]
+        [
+            "out",
+            "out/t",
+            "out/t/a",
+            "out/t/a/b",
+            "out/t/a/b/one",
+            "out/t/a/two"
+        ]
     );
     assert_eq!(scene.write(0, 0..1), []);
     scene.store.finish(torrent(0)).expect("there is room");
@@ -206,6 +213,33 @@ fn files_are_made_by_their_first_write_and_empty_ones_at_the_end() {
     let two = std_fs::read(scene.scratch.path("out/t/a/two")).expect("made");
     assert_eq!([one, vec![0; 10], two].concat(), scene.content);
     assert_eq!(scene.check(), (vec![true, true], None));
+}
+
+#[test]
+fn what_one_writes_to_is_refused_to_another_but_not_to_a_reader() {
+    let mut scene = Scene::new(B, &[("a", B, Regular), ("b", B, Regular)]);
+    let mut other: FileStore = Disk::new(OsFiles::new(3));
+    scene.add().expect("an empty place");
+    let (place, meta) = (scene.place(), Arc::clone(&scene.meta));
+    let add = |store: &mut FileStore, place: &Place| {
+        let added = store.add(torrent(0), Arc::clone(&meta), place.clone());
+        added.map_err(|error| error.kind)
+    };
+    // As long as nothing is written there is nothing to fight over.
+    assert_eq!(add(&mut other, &place), Ok(()));
+    assert_eq!(scene.write(1, 0..1), []);
+    std::mem::swap(&mut scene.store, &mut other);
+    assert_eq!(scene.write(0, 0..1), [DiskErrorKind::Locked]);
+    std::mem::swap(&mut scene.store, &mut other);
+    assert_eq!(add(&mut other, &place), Err(DiskErrorKind::Locked));
+    let reader = Place {
+        read_only: true,
+        ..place.clone()
+    };
+    assert_eq!(add(&mut other, &reader), Ok(()));
+    assert_eq!(scene.write(0, 0..1), []);
+    scene.store.remove(torrent(0));
+    assert_eq!(add(&mut other, &place), Ok(()));
 }
 
 #[test]

@@ -29,6 +29,16 @@ pub(super) struct Tree {
     pub(super) parts: Option<Parts>,
     /// Whether the part file is there.
     pub(super) parts_seen: Seen,
+    pub(super) claim: Claim,
+}
+
+/// What keeps other processes from writing a torrent's files: a lock on the first of them.
+pub(super) enum Claim {
+    None,
+    /// It lasts as long as this descriptor.
+    Held(#[expect(dead_code, reason = "it is held, not used")] OwnedFd),
+    /// This file system has no locks.
+    Impossible,
 }
 
 /// What is known of a file without asking.
@@ -61,6 +71,7 @@ impl Tree {
             room: None,
             parts: Some(Parts::of(meta)).filter(|_| meta.files.len() > 1),
             parts_seen: Seen::Missing,
+            claim: Claim::None,
         };
         // What is all there can be seeded from a place that can't be written to.
         tree.place.read_only |= denied.is_some();
@@ -175,6 +186,17 @@ impl Tree {
     pub(super) fn is_apart(&self, file: u32) -> bool {
         let seen = self.files.get(file as usize);
         self.place.unwanted.contains(&file) && seen == Some(&Seen::Missing)
+    }
+
+    /// The file by whose lock the torrent is claimed: the first that is wanted and not empty. It is one of the
+    /// content, so that nothing is left behind, and no other torrent in the same directory is in the way.
+    pub(super) fn claimed(&self) -> Option<u32> {
+        let mut files = (0..).zip(&self.meta.files);
+        let found = files.find(|(index, entry)| {
+            let is_real = entry.kind == FileKind::Regular && entry.length > 0;
+            is_real && !self.place.unwanted.contains(index)
+        });
+        found.map(|(index, _)| index)
     }
 
     /// The file system of the output directory.

@@ -218,7 +218,14 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             });
         }
         let resume = Resume::open(&mut world, torrent, &meta, &place);
-        let resume = resume.inspect_err(|_| self.files.remove(torrent))?;
+        let resume = resume.inspect_err(|_| world.files.remove(torrent))?;
+        if let Err(error) = world.files.claim(torrent) {
+            if let Some(resume) = resume {
+                resume.close(&mut world);
+            }
+            world.files.remove(torrent);
+            return Err(error);
+        }
         let padded = meta.files.iter().any(|file| match file.kind {
             FileKind::Regular => false,
             FileKind::Pad | FileKind::Symlink => true,
