@@ -162,6 +162,9 @@ pub const NUMWANT: u32 = 200;
 pub const HTTP_HEAD_MAX: usize = 16 * 1024;
 /// Largest body of a tracker's reply.
 pub const HTTP_BODY_MAX: usize = 1 << 20;
+/// Largest body that is unpacked if it is a gzip: far more than the peers of an announce need, and little enough that
+/// it and what comes out of it do not cost twice the memory of a plain reply.
+pub const HTTP_GZIP_MAX: usize = 256 * 1024;
 
 // ------------------------------------------------------------------------------------------- names
 

@@ -29,6 +29,7 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 
 use crate::base::limits;
+use crate::net::gzip::{self, GzipError};
 use crate::wire::tracker_http::url::{Host, Scheme, TrackerUrl, UrlError, is_local};
 
 /// A GET request and its reply.
@@ -267,6 +268,27 @@ impl Response {
     /// Whether the reply says to ask elsewhere (301, 302, 303, 307, 308 with a `Location`).
     pub fn is_redirect(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308) && self.location.is_some()
+    }
+
+    /// The same with its body unpacked, if that is a gzip. Nobody asked for one, and some trackers send it all the
+    /// same; one that is damaged stays as it is.
+    ///
+    /// # Errors
+    /// [`HttpError::BodyTooLong`] if it is longer than [`limits::HTTP_GZIP_MAX`], or there is more in it than
+    /// [`limits::HTTP_BODY_MAX`].
+    pub fn unpacked(mut self) -> Result<Self, HttpError> {
+        if !gzip::is_gzip(&self.body) {
+            return Ok(self);
+        }
+        if self.body.len() > limits::HTTP_GZIP_MAX {
+            return Err(HttpError::BodyTooLong);
+        }
+        match gzip::gunzip(&self.body, limits::HTTP_BODY_MAX) {
+            Ok(body) => self.body = body,
+            Err(GzipError::Damaged) => {}
+            Err(GzipError::TooLong) => return Err(HttpError::BodyTooLong),
+        }
+        Ok(self)
     }
 }
 

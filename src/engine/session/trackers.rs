@@ -119,7 +119,7 @@ impl Session {
         };
         let (torrent, name) = (call.torrent, call.id);
         let result = match (call.poll_response(), failure) {
-            (Some(response), _) => Ok(response),
+            (Some(response), _) => response.unpacked().map_err(HttpFailure::Http),
             (None, Some(failure)) => Err(failure),
             (None, None) => return false,
         };
