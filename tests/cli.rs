@@ -113,6 +113,45 @@ fn check_tells_complete_from_incomplete_and_writes_nothing() {
 }
 
 #[test]
+fn an_answer_that_is_lost_ends_with_1_and_one_line() {
+    let scene = Scene::new("lost", 3 * PIECE);
+    for arguments in [
+        &["show", "x.torrent"][..],
+        &["show", "x.torrent", "--json"],
+        &["magnet", "x.torrent"],
+        &["check", "x.torrent", "-o", "seed"],
+        &["generate", "man"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+        command.args(arguments).current_dir(scene.path("."));
+        command.stdout(full.expect("every Linux has it"));
+        let ended = command.output().expect("the program was built");
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.starts_with("error[output]: standard output: "),
+            "{stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let scene = Scene::new("enough", 3 * PIECE);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+    command
+        .args(["show", "x.torrent"])
+        .current_dir(scene.path("."));
+    let ended = command.stdout(writer).output().expect("it was built");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.stderr, b"", "{ended:?}");
+}
+
+#[test]
 fn seed_never_fetches() {
     let scene = Scene::new("seed-incomplete", 3 * PIECE);
     scene.write("seed/x.bin", &scene.payload[..2 * PIECE]);
@@ -123,6 +162,11 @@ fn seed_never_fetches() {
             .stderr
             .starts_with("error[data.incomplete]: x.bin (2 of 3 pieces)")
     );
+    let nowhere = scene.run(&["seed", "x.torrent", "-o", "absent", "--port", "0"]);
+    assert_eq!(nowhere.code(), 8, "{nowhere:?}");
+    let line = "error[data.incomplete]: x.bin (there is no absent)";
+    assert!(nowhere.stderr.starts_with(line), "{nowhere:?}");
+    assert!(!scene.path("absent").exists());
 }
 
 #[test]
@@ -155,6 +199,24 @@ fn a_directory_that_cannot_be_made_ends_with_4() {
     let ended = scene.run(&["x.torrent", "-o", "x.torrent/below", "--port", "0"]);
     assert_eq!(ended.code(), 4, "{ended:?}");
     assert!(ended.stderr.starts_with("error[disk."), "{ended:?}");
+}
+
+#[test]
+fn what_is_advised_fits_what_went_wrong() {
+    let scene = Scene::new("advice", 3 * PIECE);
+    std::fs::create_dir_all(scene.path("pipe/x.bin")).expect("the scene can be written to");
+    std::fs::create_dir(scene.path("long")).expect("the scene can be written to");
+    scene.write("long/x.bin", &[0; 4 * PIECE]);
+    for (dir, kind, advice) in [
+        ("pipe", "disk.not-regular", "move it away"),
+        ("long", "disk.longer", "--force lets it be cut"),
+    ] {
+        let ended = scene.run(&["x.torrent", "-o", dir, "--port", "0"]);
+        assert_eq!(ended.code(), 4, "{ended:?}");
+        let line = format!("error[{kind}]: ");
+        assert!(ended.stderr.starts_with(&line), "{ended:?}");
+        assert!(ended.stderr.contains(advice), "{ended:?}");
+    }
 }
 
 #[test]
@@ -193,6 +255,11 @@ fn demo_ends_with_0_and_leaves_nothing_and_no_control_sequences() {
         "{ended:?}"
     );
     assert!(ended.stderr.contains("byte for byte the same"), "{ended:?}");
+    assert_eq!(
+        format!("{ended:?}").matches("iB/s").count(),
+        1,
+        "one rate: {ended:?}"
+    );
     let all = ended.stdout + &ended.stderr;
     assert!(
         !all.contains(|c: char| c.is_control() && c != '\n'),
@@ -250,8 +317,52 @@ fn a_second_process_on_the_same_torrent_ends_with_7_and_names_the_first() {
         second.stderr.starts_with("error[state.locked]: process "),
         "{second:?}"
     );
-    // Looking is allowed all the same, and so is another state directory.
+    // Looking is allowed all the same.
     assert_eq!(scene.run(&["check", "x.torrent", "-o", "seed"]).code(), 0);
+}
+
+#[test]
+fn two_processes_never_write_the_same_files_whatever_their_state_directories() {
+    let scene = Scene::new("claimed", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &["--max-upload-rate", "64k"]);
+    let start = |state: &str| {
+        let mut arguments = vec!["x.torrent", "-o", "out", "--port", "0", "--json"];
+        arguments.extend(["--peers", &address, "--state-dir", state]);
+        scene.start(&arguments)
+    };
+    let first = start("one");
+    // It has written something: the file is there, and is claimed.
+    until(|| scene.path("out/x.bin").exists());
+    let second = start("two").end();
+    assert_eq!(second.code(), 7, "{second:?}");
+    let line = "error[state.locked]: cannot use out/x.bin: another process";
+    assert!(second.stderr.contains(line), "{second:?}");
+    // Nothing but the file is there, and a seeder may read it once the first has ended, however it ended.
+    let names = std::fs::read_dir(scene.path("out")).expect("it was made");
+    assert_eq!(names.count(), 1);
+    first.signal("-KILL");
+    drop(first);
+    let mut third = start("two");
+    third.line_with("\"connected\"");
+}
+
+#[test]
+fn another_torrent_in_the_same_directory_is_not_in_the_way() {
+    let scene = Scene::new("side-by-side", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &["--max-upload-rate", "64k"]);
+    let mut arguments = vec!["x.torrent", "-o", "out", "--port", "0", "--json"];
+    arguments.extend(["--peers", &address]);
+    let _first = scene.start(&arguments);
+    until(|| scene.path("out/x.bin").exists());
+    let info = scene.payload[..PIECE].to_vec();
+    let other = torrent(&info, None);
+    let at = other.windows(5).position(|part| part == b"x.bin");
+    let mut other = other;
+    other[at.expect("its name")] = b'y';
+    scene.write("y.torrent", &other);
+    scene.write("out/y.bin", &info);
+    let ended = scene.run(&["y.torrent", "-o", "out", "--port", "0"]);
+    assert_eq!(ended.code(), 0, "{ended:?}");
 }
 
 #[test]

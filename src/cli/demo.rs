@@ -20,7 +20,6 @@ use super::progress::Progress;
 use super::units;
 use crate::base::escape::escape_field;
 use crate::base::rng::Rng;
-use crate::base::time::Instant;
 use crate::client::{Event, TorrentSnapshot, os_seed, peer_id};
 use crate::disk::Place;
 use crate::engine::Session;
@@ -117,17 +116,17 @@ impl Demo {
         if let Some(torrent) = self.torrent() {
             face.started(torrent.torrent, &self.metainfo, self.port);
         }
-        let mut began = None;
+        let mut began = self.reactor.now();
         loop {
-            let elapsed = self.reactor.now() - Instant::default();
+            let elapsed = self.reactor.now() - began;
             let turned = self.reactor.turn(Some(face.wait(elapsed)));
             turned.map_err(|error| Failure::new("system", error.to_string(), Exit::Internal))?;
             let mut complete = false;
             for (host, event) in self.reactor.take_events() {
                 if host == self.leecher {
-                    let first = matches!(event, Event::PieceDone { .. });
-                    if first && began.is_none() {
-                        began = Some(self.reactor.now());
+                    // Until then the seeder looked at its data: the download begins now.
+                    if matches!(event, Event::PeerConnected { .. }) {
+                        began = self.reactor.now();
                     }
                     complete |= matches!(event, Event::Complete { .. });
                     face.event(elapsed, &event);
@@ -143,23 +142,21 @@ impl Demo {
                 return Err(Failure::new("internal", message, Exit::Internal));
             };
             let state = State {
-                elapsed,
+                elapsed: self.reactor.now() - began,
                 torrents: vec![torrent],
                 ended: 0,
                 longest_turn: self.reactor.longest_turn(),
                 state_written: self.reactor.state_written(),
             };
             if complete {
-                let began = began.unwrap_or_default();
-                return self.finish(face, &state, began);
+                return self.finish(face, &state);
             }
             face.tick(&state);
         }
     }
 
-    /// Says goodbye, compares the files and tells the rate.
-    fn finish(mut self, face: &mut Face, state: &State, began: Instant) -> Result<Exit, Failure> {
-        let took = (self.reactor.now() - began).as_secs_f64().max(0.001);
+    /// Says goodbye, tells the rate and compares the files.
+    fn finish(mut self, face: &mut Face, state: &State) -> Result<Exit, Failure> {
         let turns = self.reactor.turns();
         for host in [self.leecher, self.seeder] {
             // The demo's peers and tracker end with it: there is no one to wait for.
@@ -173,10 +170,8 @@ impl Demo {
         }
         let total = self.metainfo.geometry.total();
         face.note(&format!(
-            "demo: {} byte for byte the same, {}/s on one thread ({} turns, the longest {:.1} ms)",
+            "demo: {} byte for byte the same, on one thread ({turns} turns, the longest {:.1} ms)",
             units::bytes(total),
-            units::bytes((total as f64 / took) as u64),
-            turns,
             self.reactor.longest_turn().as_secs_f64() * 1000.0,
         ));
         Ok(Exit::Complete)

@@ -228,17 +228,14 @@ impl Face {
                 let next = "it is left out; give it an output directory of its own";
                 (format!("{name}: {error}"), next)
             }
-            Error::Disk(disk) if disk.kind == DiskErrorKind::Locked => {
-                (own(error), "this one ends")
-            }
-            Error::Disk(_) => (own(error), "stopped; run again to go on"),
+            Error::Disk(disk) => (own(error), advice(disk.kind)),
             Error::NoSource | Error::NoAnswer => (format!("{name}: {error}"), "giving up"),
             Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),
             Error::Incomplete => (
                 format!("{name}: {error}"),
                 "run a download to fetch the rest",
             ),
-            Error::Interrupted => (format!("{name}: {error}"), "run again to resume"),
+            Error::Interrupted => (format!("{name}: {error}"), "run again to go on"),
             Error::Stopped | Error::System { .. } => (own(error), "ending"),
         };
         self.fatal(error.kind(), &message, next, hash);
@@ -254,6 +251,26 @@ impl Face {
     /// Nothing more is shown.
     pub(super) fn close(&mut self) {
         self.progress.abandon();
+    }
+}
+
+/// What a person can do when the disk has ended it.
+fn advice(kind: DiskErrorKind) -> &'static str {
+    match kind {
+        DiskErrorKind::Full => "stopped; run again when there is space",
+        DiskErrorKind::Denied => "nothing is written; -o names another directory",
+        DiskErrorKind::NotRegular => {
+            "nothing is written there; move it away, or name another directory with -o"
+        }
+        DiskErrorKind::Longer => {
+            "it is left alone; --force lets it be cut, -o names another directory"
+        }
+        DiskErrorKind::TooBig => {
+            "nothing is written; name a directory on another file system with -o"
+        }
+        DiskErrorKind::Gone | DiskErrorKind::Changed => "stopped; run again when it is back",
+        DiskErrorKind::Io => "stopped; see to the disk, then run again to go on",
+        DiskErrorKind::Locked => "this one ends",
     }
 }
 

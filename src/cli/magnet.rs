@@ -15,7 +15,9 @@ pub(super) fn magnet(options: &Options) -> Exit {
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
         match load(Path::new(torrent), options.config.max_torrent_size) {
-            Ok(metainfo) => terminal::out(&Magnet::of(&metainfo).to_string()),
+            Ok(metainfo) => {
+                worst = worst.max(terminal::answer(&Magnet::of(&metainfo).to_string()));
+            }
             Err(error) => {
                 Face::new(Progress::None, options.quiet).client_error(&error, "");
                 worst = worst.max(Exit::of(&error));

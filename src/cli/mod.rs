@@ -48,10 +48,7 @@ pub fn run() -> ExitCode {
         Command::Scrape => scrape::scrape(&options),
         Command::Demo => demo::demo(&options),
         Command::Generate => match generate::text(&options.torrents[0]) {
-            Some(text) => {
-                terminal::out(text.trim_end());
-                Exit::Complete
-            }
+            Some(text) => terminal::answer(text.trim_end()),
             None => usage("generate what? man, bash, zsh or fish"),
         },
         Command::Help => {

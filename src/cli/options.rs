@@ -150,6 +150,7 @@ impl Options {
         config.dht_entry_points = taker.values("--dht-entry-point", values::entry_point)?;
         config.lsd &= !taker.flag("--no-lsd");
         config.pex &= !taker.flag("--no-pex");
+        set_some(&mut config.ca_file, taker.value("--ca-file", values::path)?);
         plan.force = taker.flag("--force");
         plan.exit_on_full = taker.flag("--exit-on-full");
         set(

@@ -13,7 +13,7 @@ use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
 use crate::base::memory::Memory;
 use crate::client::{
-    Client, Error, Event, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
+    Client, Error, Event, Goal, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
 };
 
 /// Downloads or seeds the torrents. What goes wrong with one does not stop the others; the highest status of all
@@ -54,7 +54,7 @@ fn load_all(options: &Options, face: &mut Face) -> (Vec<Target>, Exit) {
     let mut worst = Exit::Complete;
     let mut targets: Vec<Target> = Vec::new();
     for name in &options.torrents {
-        let target = match load_target(Path::new(name), options.config.max_torrent_size) {
+        let target = match load_target(Path::new(name), &options.config) {
             Ok(target) => target,
             Err(error) => {
                 face.client_error(&error, "");
@@ -125,6 +125,14 @@ impl<'a> Run<'a> {
     /// Takes a torrent up, or says why not.
     fn add(&mut self, options: &Options, target: Target) -> Exit {
         let metainfo = std::sync::Arc::clone(&target.metainfo);
+        let dir = &options.plan.output_dir;
+        if options.plan.goal == Goal::Seed && !is_there(dir) {
+            let dir = escape_field(dir.as_os_str().as_encoded_bytes());
+            let nowhere = format!(" (there is no {dir})");
+            self.face
+                .torrent_error(&Error::Incomplete, &metainfo, &nowhere);
+            return Exit::Incomplete;
+        }
         match self.client.add(target, options.plan.clone()) {
             Ok(id) => {
                 self.face.meet(id, &metainfo);
@@ -290,12 +298,7 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
     let result = load(Path::new(torrent), options.config.max_torrent_size).and_then(|metainfo| {
         name = escape_field(metainfo.name.as_bytes());
         let pieces = metainfo.geometry.pieces();
-        if options
-            .plan
-            .output_dir
-            .try_exists()
-            .is_ok_and(|there| !there)
-        {
+        if !is_there(&options.plan.output_dir) {
             // Nothing is there, and nothing is what there is to hash.
             return Ok((false, 0, pieces));
         }
@@ -312,21 +315,27 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
     });
     match result {
         Ok((all, have, pieces)) => {
-            if !options.quiet {
-                let word = if all { "complete" } else { "incomplete" };
-                terminal::out(&format!("{name}: {word}, {have} of {pieces} pieces"));
-            }
-            if all {
-                Exit::Complete
-            } else {
-                Exit::Incomplete
-            }
+            let word = if all { "complete" } else { "incomplete" };
+            let said = match options.quiet {
+                true => Exit::Complete,
+                false => terminal::answer(&format!("{name}: {word}, {have} of {pieces} pieces")),
+            };
+            let found = match all {
+                true => Exit::Complete,
+                false => Exit::Incomplete,
+            };
+            found.max(said)
         }
         Err(error) => {
             face.client_error(&error, &name);
             Exit::of(&error)
         }
     }
+}
+
+/// Whether a directory is there, as far as that can be seen.
+fn is_there(dir: &Path) -> bool {
+    dir.try_exists().unwrap_or(true)
 }
 
 fn have(torrent: &TorrentSnapshot) -> String {

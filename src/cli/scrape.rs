@@ -23,7 +23,7 @@ pub(super) fn scrape(options: &Options) -> Exit {
     }
     let torrent = Path::new(&options.torrents[0]);
     let mut name = String::new();
-    let result = load_target(torrent, options.config.max_torrent_size).and_then(|target| {
+    let result = load_target(torrent, &options.config).and_then(|target| {
         name = escape_field(target.metainfo.name.as_bytes());
         let torrent = AddTorrent {
             metainfo: target.metainfo,
@@ -33,7 +33,7 @@ pub(super) fn scrape(options: &Options) -> Exit {
         ask(options, torrent, &mut face)
     });
     match result {
-        Ok(()) => Exit::Complete,
+        Ok(exit) => exit,
         Err(error) => {
             face.client_error(&error, &name);
             Exit::of(&error)
@@ -42,7 +42,7 @@ pub(super) fn scrape(options: &Options) -> Exit {
 }
 
 /// Prints a line for each that answers, and says why of the others.
-fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<(), Error> {
+fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<Exit, Error> {
     let system = |what| move |error| Error::System { what, error };
     let config = &options.config;
     let mut rng = Rng::new(os_seed()?);
@@ -58,18 +58,22 @@ fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<(), Er
     let host = reactor
         .host(session, Vec::new())
         .map_err(system("wait for events"))?;
+    if let Some(file) = &config.ca_file {
+        reactor.trust(host, file);
+    }
     let began = reactor.now();
     let added = reactor.command(host, Command::Add(torrent));
     added.map_err(|_| Error::Stopped)?;
-    let mut answers = 0;
+    let (mut answers, mut said) = (0, Exit::Complete);
     loop {
         for (_, event) in reactor.take_events() {
             if let Event::Scraped { url, counts, .. } = &event {
                 answers += 1;
-                terminal::out(&format!(
+                let line = format!(
                     "{url}: {} seeders, {} leechers, {} downloads",
                     counts.seeders, counts.leechers, counts.completed
-                ));
+                );
+                said = said.max(terminal::answer(&line));
             } else if let Event::Tracker { url, result, .. } = &event {
                 let why = result.as_ref().err().map_or("", String::as_str);
                 face.warning(reactor.now() - began, "tracker", &format!("{url}: {why}"));
@@ -91,7 +95,7 @@ fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<(), Er
     }
     match answers {
         0 => Err(Error::NoAnswer),
-        _ => Ok(()),
+        _ => Ok(said),
     }
 }
 

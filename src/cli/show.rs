@@ -27,15 +27,9 @@ pub(super) fn show(options: &Options) -> Exit {
 fn show_one(options: &Options, torrent: &OsStr) -> Exit {
     match load(Path::new(torrent), options.config.max_torrent_size) {
         Ok(metainfo) if options.json => {
-            if let Some(text) = json(&metainfo) {
-                terminal::out(&text);
-            }
-            Exit::Complete
+            json(&metainfo).map_or(Exit::Internal, |text| terminal::answer(&text))
         }
-        Ok(metainfo) => {
-            terminal::out(text(&metainfo).trim_end());
-            Exit::Complete
-        }
+        Ok(metainfo) => terminal::answer(text(&metainfo).trim_end()),
         Err(error) => {
             Face::new(Progress::None, options.quiet).client_error(&error, "");
             Exit::of(&error)

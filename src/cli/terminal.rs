@@ -1,14 +1,34 @@
-//! Standard output and standard error, which may be closed, full or gone: a lost line is no reason to stop.
+//! Standard output and standard error, which may be closed, full or gone: to a run that goes on a lost line is no
+//! reason to stop. A command whose line is all it was asked for has failed with it.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use super::exit::Exit;
 use super::logger;
 
-/// Writes a line to standard output.
+/// Writes a line to standard output, whatever becomes of it.
 pub(super) fn out(line: &str) {
+    let _ = write(line);
+}
+
+/// Writes to standard output what the person asked for; if it is lost, that is said and is the exit status. Whoever
+/// closes a pipe has read enough.
+pub(super) fn answer(text: &str) -> Exit {
+    match write(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            err(&format!(
+                "error[output]: standard output: {error}, the answer is lost"
+            ));
+            Exit::Internal
+        }
+        Ok(()) | Err(_) => Exit::Complete,
+    }
+}
+
+fn write(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{line}");
-    let _ = stdout.flush();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
 }
 
 /// Writes a line to standard error, and to the log file if there is one.

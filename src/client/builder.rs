@@ -137,7 +137,7 @@ impl Builder {
     /// [`Error::Torrent`] and [`Error::System`].
     pub fn build(self) -> Result<TorrentClient, Error> {
         let target = match self.source {
-            Source::File(path) => load_target(&path, self.config.max_torrent_size)?,
+            Source::File(path) => load_target(&path, &self.config)?,
             Source::Metainfo(metainfo) => Target::from(*metainfo),
         };
         TorrentClient::new(target, self.config, self.plan)

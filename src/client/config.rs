@@ -33,6 +33,9 @@ pub struct Config {
     /// Where it is remembered what is there, so that the next start need not hash it, and that a process has the
     /// torrent; `None`: nowhere. Below it each torrent has a directory of its own.
     pub state_dir: Option<PathBuf>,
+    /// The certificate authorities that are trusted, in PEM, and no others; `None`: the system's, else those that are
+    /// built in.
+    pub ca_file: Option<PathBuf>,
     /// The largest torrent file read.
     pub max_torrent_size: usize,
     /// The name and version that peers and trackers are told: visible ASCII, under 64 bytes.
@@ -69,6 +72,7 @@ impl Default for Config {
             lsd: true,
             pex: true,
             state_dir: None,
+            ca_file: None,
             max_torrent_size: limits::TORRENT_FILE_MAX,
             user_agent: USER_AGENT.into(),
             peer_id_prefix: DEFAULT_PREFIX.into_iter().map(char::from).collect(),

@@ -1,6 +1,7 @@
 //! Fetching a torrent file from a web server, before there is a loop that could be blocked.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ureq::Error;
@@ -13,19 +14,20 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use super::config::USER_AGENT;
 use crate::base::escape::escape_field;
 
-/// What is at `url`, at most one byte more than `most`.
+/// What is at `url`, at most one byte more than `most`. A `ca_file` names whom TLS trusts.
 ///
 /// # Errors
 ///
 /// Why not, in one escaped line.
-pub(super) fn fetch(url: &str, most: usize) -> Result<Vec<u8>, String> {
+pub(super) fn fetch(url: &str, most: usize, ca_file: Option<&Path>) -> Result<Vec<u8>, String> {
+    let roots = roots(ca_file)?;
     let config = ureq::Agent::config_builder()
         .user_agent(USER_AGENT)
         .max_redirects(REDIRECTS_MAX)
         .proxy(None)
         .timeout_connect(Some(CONNECT_MAX))
         .timeout_global(Some(WHOLE_MAX))
-        .tls_config(TlsConfig::builder().root_certs(roots()).build())
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .build();
     let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Names);
     let in_words = |error: Error| escape_field(error.to_string().as_bytes());
@@ -85,24 +87,28 @@ fn look_up(host: &str, port: u16) -> Result<impl Iterator<Item = SocketAddr>, Er
         .map_err(|_| Error::HostNotFound)
 }
 
-/// The authorities of the system's bundle if it has one, else those that are built in.
-fn roots() -> RootCerts {
-    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-    let usual = BUNDLES.iter().map(std::path::PathBuf::from);
-    for path in named.into_iter().chain(usual) {
-        let Ok(pem) = std::fs::read(path) else {
-            continue;
-        };
-        let certificates = parse_pem(&pem).filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        });
-        let certificates: Vec<Certificate<'static>> = certificates.collect();
-        if !certificates.is_empty() {
-            return RootCerts::from(certificates);
-        }
+/// The authorities of the file that was named, and no others; if none was, those of the system's bundle if it has
+/// one, else those that are built in.
+fn roots(ca_file: Option<&Path>) -> Result<RootCerts, String> {
+    let variable = || std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    if let Some(named) = ca_file.map(Path::to_owned).or_else(variable) {
+        let shown = escape_field(named.as_os_str().as_encoded_bytes());
+        return certificates(&named)
+            .ok_or_else(|| format!("the CA file {shown} can't be read, or has no certificate"));
     }
-    RootCerts::WebPki
+    let mut usual = BUNDLES.iter().map(Path::new).filter_map(certificates);
+    Ok(usual.next().unwrap_or(RootCerts::WebPki))
+}
+
+/// The certificates in a PEM file, if there are any.
+fn certificates(path: &Path) -> Option<RootCerts> {
+    let pem = std::fs::read(path).ok()?;
+    let certificates = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<Certificate<'static>> = certificates.collect();
+    (!certificates.is_empty()).then(|| RootCerts::from(certificates))
 }
 
 /// Where systems keep their authorities.

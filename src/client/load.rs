@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use super::config::Config;
 use super::error::Error;
 use super::fetch::fetch;
 use crate::base::escape::escape_field;
@@ -24,6 +25,11 @@ use crate::wire::names;
 ///
 /// [`Error::Torrent`]: the file can't be read, is not a regular file, is too large, or is no torrent.
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
+    load_trusting(path, most, None)
+}
+
+/// As [`load`]; web servers are believed if an authority of `ca_file` vouches for them.
+fn load_trusting(path: &Path, most: usize, ca_file: Option<&Path>) -> Result<Metainfo, Error> {
     let name = path.as_os_str().as_encoded_bytes();
     if has_scheme(name, b"magnet:") {
         let what = "a magnet link does not say it, only peers know";
@@ -32,7 +38,7 @@ pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
     let is_url = has_scheme(name, b"http://") || has_scheme(name, b"https://");
     let bytes = if is_url {
         let url = path.to_str().unwrap_or_default();
-        fetch(url, most).map_err(|why| error("torrent.fetch", path, &why))?
+        fetch(url, most, ca_file).map_err(|why| error("torrent.fetch", path, &why))?
     } else if path.as_os_str() == "-" {
         read(io::stdin().lock(), most).map_err(|error| open_error(path, &error))?
     } else {
@@ -61,12 +67,12 @@ pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
 }
 
 /// What was named on the command line: a torrent file as [`load`] takes it, a magnet link, or an info-hash of 40
-/// hexadecimal digits (unless there is a file of that name).
+/// hexadecimal digits (unless there is a file of that name). Of `config` count the largest size and whom TLS trusts.
 ///
 /// # Errors
 ///
 /// As [`load`]; the kinds of a magnet link that is none begin with `magnet.`.
-pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
+pub fn load_target(path: &Path, config: &Config) -> Result<Target, Error> {
     let text = path.to_str().unwrap_or_default();
     let magnet = match InfoHash::from_hex(text) {
         Some(info_hash) if !path.exists() => Magnet::new(info_hash),
@@ -74,7 +80,8 @@ pub fn load_target(path: &Path, most: usize) -> Result<Target, Error> {
             Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
         }
         _ => {
-            return load(path, most).map(Target::from);
+            let most = config.max_torrent_size;
+            return load_trusting(path, most, config.ca_file.as_deref()).map(Target::from);
         }
     };
     let name = magnet

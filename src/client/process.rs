@@ -36,9 +36,10 @@ use crate::wire::names;
 /// ```no_run
 /// use minitorrent::client::{Client, Config, Plan, load_target};
 ///
-/// let mut client = Client::new(Config::default())?;
+/// let config = Config::default();
+/// let mut client = Client::new(config.clone())?;
 /// for path in ["one.torrent", "two.torrent"] {
-///     let target = load_target(path.as_ref(), 32 << 20)?;
+///     let target = load_target(path.as_ref(), &config)?;
 ///     client.add(target, Plan { output_dir: "downloads".into(), ..Plan::default() })?;
 /// }
 /// client.run()?; // blocks until each has ended
@@ -107,6 +108,9 @@ impl Client {
         let host = reactor
             .host(session, listening)
             .map_err(system("listen for peers"))?;
+        if let Some(file) = &config.ca_file {
+            reactor.trust(host, file);
+        }
         Ok(Self {
             reactor,
             host,
