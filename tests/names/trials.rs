@@ -2,34 +2,47 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use crate::certificates::{Authority, self_signed};
+use crate::namespace::{Needs, Play, is_there};
 use crate::program::{PIECE, Running, Scene, torrent};
 use crate::servers::{NAME_SERVER, deaf, endless, gruff, http_server, name_server, peers, whole};
 
-/// A trial's name, and what is played inside.
-pub(crate) const ALL: &[(&str, fn())] = &[
+/// Every trial.
+pub(crate) const ALL: &[Play] = &[
     (
         "a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds",
         a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds,
+        Needs::Network,
     ),
     (
         "each_fault_of_a_certificate_has_its_own_line",
         each_fault_of_a_certificate_has_its_own_line,
+        Needs::Network,
     ),
-    ("two_programs_meet_over_ipv6", two_programs_meet_over_ipv6),
+    (
+        "two_programs_meet_over_ipv6",
+        two_programs_meet_over_ipv6,
+        Needs::Network,
+    ),
     (
         "a_network_that_comes_up_late_is_used",
         a_network_that_comes_up_late_is_used,
+        Needs::Network,
     ),
     (
         "trackers_that_mean_harm_cost_no_memory",
         trackers_that_mean_harm_cost_no_memory,
+        Needs::Network,
     ),
 ];
 
@@ -56,7 +69,7 @@ fn a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds() {
     scene.write("x.torrent", &tiers(&scene.payload, &urls));
 
     let traced = scene.path("clones");
-    let mut command = match crate::is_there("strace") {
+    let mut command = match is_there("strace") {
         true => {
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "--trace=clone,clone3,fork,vfork", "-o"]);
@@ -66,7 +79,7 @@ fn a_good_tracker_behind_twenty_dead_ones_gives_a_peer_within_five_seconds() {
         false => Command::new(env!("CARGO_BIN_EXE_minitorrent")),
     };
     command.args(["x.torrent", "-o", "out", "--port", "0", "--json"]);
-    command.env("SSL_CERT_FILE", scene.path("ca.pem"));
+    command.arg("--ca-file").arg(scene.path("ca.pem"));
     // Nobody has asked for a proxy.
     for variable in [
         "http_proxy",
@@ -189,9 +202,14 @@ fn trackers_that_mean_harm_cost_no_memory() {
     let zeros: &[u8] = &[b'0'; 64 * 1024];
     let now = Duration::ZERO;
     let to_victim = format!("HTTP/1.1 302 Found\r\nLocation: http://{victim}/announce\r\n\r\n");
-    // A hundred deflated blocks of zeros are a gzip's beginning as good as any: nothing may unpack them.
-    let mut gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03".to_vec();
-    gzip.resize(1 << 19, 0xec);
+    let no_gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\xec\xec\xec".to_vec();
+    // Two hundred and fifty kilobytes that are a quarter of a gigabyte.
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..4000 {
+        bomb.write_all(zeros).expect("a vector takes all");
+    }
+    let bomb = bomb.finish().expect("a vector takes all");
+    assert!((200_000..262_144).contains(&bomb.len()), "{}", bomb.len());
     let harm = [
         (
             "127.0.0.1",
@@ -236,7 +254,8 @@ fn trackers_that_mean_harm_cost_no_memory() {
             "[tracker.timeout]",
             endless("HTTP/1.1 200 OK\r\nX-Drip: ", b"x", Duration::from_secs(1)),
         ),
-        ("127.0.0.1", "[tracker.reply]", whole(gzip)),
+        ("127.0.0.1", "[tracker.reply]", whole(no_gzip)),
+        ("127.0.0.1", "[tracker.too-large]", whole(bomb)),
         ("127.0.0.1", "[tracker.reply]", whole(vec![b'l'; 1 << 19])),
         ("127.0.0.1", "[tracker.reply]", whole(b"<html>".to_vec())),
         ("127.0.0.1", "[tracker.http]", {
