@@ -3,12 +3,12 @@
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::common::free_port;
 use crate::common::process::{Outcome, Process, until};
-use crate::stage::{Stage, text};
+use crate::stage::{Stage, guest, home, text};
 
 /// A BitTorrent client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,10 @@ pub(crate) enum Client {
     Libtorrent,
     Minitorrent,
     Qbittorrent,
+    Rqbit,
     Rtorrent,
+    Transmission,
+    Webtorrent,
 }
 
 /// What a client is to work on.
@@ -32,6 +35,15 @@ pub(crate) struct Job<'a> {
     pub(crate) peers: &'a [SocketAddr],
     /// The most bytes a second to send; only aria2 and libtorrent are asked for it.
     pub(crate) upload_limit: Option<u32>,
+    /// Whether it is to be had over IPv6, and over that alone; aria2, libtorrent, minitorrent and qBittorrent can.
+    pub(crate) v6: bool,
+}
+
+impl Job<'_> {
+    /// The loopback address of its family.
+    fn ip(&self) -> &'static str {
+        if self.v6 { "::1" } else { "127.0.0.1" }
+    }
 }
 
 impl Client {
@@ -42,7 +54,10 @@ impl Client {
             Self::Libtorrent => "libtorrent",
             Self::Minitorrent => "minitorrent",
             Self::Qbittorrent => "qbittorrent",
+            Self::Rqbit => "rqbit",
             Self::Rtorrent => "rtorrent",
+            Self::Transmission => "transmission",
+            Self::Webtorrent => "webtorrent",
         }
     }
 
@@ -70,7 +85,10 @@ impl Client {
                 stage.start(&name, &minitorrent(), args)
             }
             Self::Qbittorrent => qbittorrent(stage, &name, job, None),
+            Self::Rqbit => rqbit(stage, &name, job, false),
             Self::Rtorrent => rtorrent(stage, &name, job, None),
+            Self::Transmission => transmission(stage, &name, job, None),
+            Self::Webtorrent => webtorrent(stage, &name, job, true),
         }
     }
 
@@ -95,7 +113,12 @@ impl Client {
             Self::Qbittorrent => {
                 wait_for(&done, qbittorrent(stage, &name, job, Some(&done))?, limit)
             }
+            Self::Rqbit => rqbit(stage, &name, job, true)?.wait_for_success(limit),
             Self::Rtorrent => wait_for(&done, rtorrent(stage, &name, job, Some(&done))?, limit),
+            Self::Transmission => {
+                wait_for(&done, transmission(stage, &name, job, Some(&done))?, limit)
+            }
+            Self::Webtorrent => webtorrent(stage, &name, job, false)?.wait_for_success(limit),
         }
     }
 }
@@ -151,6 +174,7 @@ fn libtorrent_args(mode: &str, job: &Job<'_>) -> Outcome<Vec<String>> {
         .map(str::to_owned)
         .to_vec();
     args.push(job.port.to_string());
+    args.push(format!("--ip={}", job.ip()));
     if let Some(limit) = job.upload_limit {
         args.push(format!("--upload-limit={limit}"));
     }
@@ -161,8 +185,6 @@ fn libtorrent_args(mode: &str, job: &Job<'_>) -> Outcome<Vec<String>> {
 fn aria2_args(job: &Job<'_>, more: &[&str]) -> Outcome<Vec<String>> {
     let mut args = [
         "--no-conf",
-        "--interface=127.0.0.1",
-        "--disable-ipv6=true",
         // UDP trackers are spoken to through the socket of its DHT, which knows no node and asks
         // nobody.
         "--enable-dht=true",
@@ -175,6 +197,8 @@ fn aria2_args(job: &Job<'_>, more: &[&str]) -> Outcome<Vec<String>> {
     .map(str::to_owned)
     .to_vec();
     args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    args.push(format!("--interface={}", job.ip()));
+    args.push(format!("--disable-ipv6={}", !job.v6));
     args.push(format!("--listen-port={}", job.port));
     args.push(format!("--dht-listen-port={}", job.port));
     args.push(format!("--dir={}", text(job.dir)?));
@@ -225,7 +249,7 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
             done.display()
         )
     });
-    let (dir, port) = (text(job.dir)?, job.port);
+    let (dir, port, ip) = (text(job.dir)?, job.port, job.ip());
     fs::write(
         config.join("qBittorrent.conf"),
         format!(
@@ -242,7 +266,7 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
              Session\\SSRFMitigation=false\n\
              Session\\Interface=lo\n\
              Session\\InterfaceName=lo\n\
-             Session\\InterfaceAddress=127.0.0.1\n\
+             Session\\InterfaceAddress={ip}\n\
              Session\\Port={port}\n\
              Session\\QueueingSystemEnabled=false\n\
              Session\\DefaultSavePath={dir}\n\
@@ -263,6 +287,86 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
         text(job.torrent)?,
     ];
     stage.start(name, "qbittorrent-nox", args)
+}
+
+/// It takes up what lies in a directory that it watches.
+fn transmission(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Outcome<Process> {
+    let (config, watched) = (format!("{name}.config"), format!("{name}.watched"));
+    let (config, watched) = (stage.dir(&config)?, stage.dir(&watched)?);
+    fs::copy(job.torrent, watched.join("t.torrent")).map_err(|e| e.to_string())?;
+    let script = match done {
+        Some(done) => {
+            let done = done.display();
+            stage.script(&format!("{name}.sh"), &format!("touch {done}"))?
+        }
+        None => PathBuf::new(),
+    };
+    let settings = serde_json::json!({
+        "bind-address-ipv4": guest().to_string(),
+        "bind-address-ipv6": "::1",
+        "dht-enabled": false,
+        "download-dir": text(job.dir)?,
+        "encryption": 0,
+        "lpd-enabled": false,
+        "peer-port": job.port,
+        "pex-enabled": false,
+        "port-forwarding-enabled": false,
+        "preallocation": 0,
+        "rename-partial-files": false,
+        "rpc-enabled": false,
+        "script-torrent-done-enabled": done.is_some(),
+        "script-torrent-done-filename": text(&script)?,
+        "utp-enabled": false,
+        "watch-dir": text(&watched)?,
+        "watch-dir-enabled": true,
+    });
+    let settings = settings.to_string();
+    fs::write(config.join("settings.json"), settings).map_err(|e| e.to_string())?;
+    let args = [
+        "--foreground",
+        "--log-debug",
+        "--config-dir",
+        text(&config)?,
+    ];
+    stage.start(name, "transmission-daemon", args)
+}
+
+/// As a seeder it is a download of what is there already.
+fn rqbit(stage: &Stage, name: &str, job: &Job<'_>, ends: bool) -> Outcome<Process> {
+    let program = named("MINITORRENT_RQBIT")?;
+    let port = job.port.to_string();
+    let mut args = vec!["-v", "info", "--disable-dht", "--disable-lsd"];
+    args.extend(["--disable-upnp-port-forward", "--ipv4-only", "--listen-ip"]);
+    let home = home().to_string();
+    args.extend([&home, "--listen-port", &port]);
+    args.extend(["download", "--disable-http-api", "--overwrite"]);
+    args.extend(["-o", text(job.dir)?]);
+    if ends {
+        args.push("--exit-on-finish");
+    }
+    let peers: Vec<String> = job.peers.iter().map(SocketAddr::to_string).collect();
+    let peers = peers.join(",");
+    if !peers.is_empty() {
+        args.extend(["--initial-peers", &peers]);
+    }
+    args.push(text(job.torrent)?);
+    stage.start(name, &program, args)
+}
+
+/// As a seeder it is a download of what is there already.
+fn webtorrent(stage: &Stage, name: &str, job: &Job<'_>, goes_on: bool) -> Outcome<Process> {
+    let program = named("MINITORRENT_WEBTORRENT")?;
+    let port = job.port.to_string();
+    let mut args = vec!["download", text(job.torrent)?, "--out", text(job.dir)?];
+    args.extend(["--torrent-port", &port, "--verbose"]);
+    if goes_on {
+        args.push("--keep-seeding");
+    }
+    stage.start(name, &program, args)
+}
+
+fn named(variable: &str) -> Outcome<String> {
+    env::var(variable).map_err(|_| format!("{variable} does not name the program"))
 }
 
 /// Waits for the file that a client makes when it has everything. A client that goes on is ended

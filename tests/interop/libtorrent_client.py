@@ -1,8 +1,8 @@
 """Seeds or fetches one torrent with libtorrent, for the interop tests.
 
-    libtorrent_client.py seed|fetch TORRENT DIR PORT [--upload-limit BYTES] [--peer IP:PORT]...
+    libtorrent_client.py seed|fetch TORRENT DIR PORT [--ip IP] [--upload-limit BYTES] [--peer IP:PORT]...
 
-`fetch` ends with 0 when all is there; `seed` runs until it is killed. Only TCP, only 127/8.
+`fetch` ends with 0 when all is there; `seed` runs until it is killed. Only TCP, only the loopback.
 """
 import argparse
 import os
@@ -16,12 +16,13 @@ parser.add_argument("torrent")
 parser.add_argument("dir")
 parser.add_argument("port")
 parser.add_argument("--peer", action="append", default=[])
+parser.add_argument("--ip", default="127.0.0.1")
 parser.add_argument("--upload-limit", type=int, default=0)
 args = parser.parse_args()
 
 session = lt.session({
-    "listen_interfaces": f"127.0.0.1:{args.port}",
-    "outgoing_interfaces": "127.0.0.1",
+    "listen_interfaces": f"[{args.ip}]:{args.port}" if ":" in args.ip else f"{args.ip}:{args.port}",
+    "outgoing_interfaces": args.ip,
     "enable_dht": False,
     "enable_lsd": False,
     "enable_upnp": False,

@@ -1,9 +1,10 @@
 //! Every client with every client: one trial a cell.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -14,7 +15,8 @@ use crate::common::process::Outcome;
 use crate::common::{Content, free_port};
 use crate::scripted::Scripted;
 use crate::stage::{Stage, Tracker, local, wait_for_seed};
-use crate::trial;
+use crate::tracker6::Tracker6;
+use crate::{trial, trial_away};
 
 /// The other clients among themselves: if one of these fails, it is not the program under test that
 /// is wrong.
@@ -46,6 +48,7 @@ pub(crate) fn drivers() -> Vec<Trial> {
                 port: free_port(),
                 peers: &peers,
                 upload_limit: None,
+                v6: false,
             };
             Client::Libtorrent.fetch(stage, &fetch, limit())?;
             content.verify(&out)
@@ -62,15 +65,21 @@ pub(crate) fn downloads() -> Vec<Trial> {
         Client::Libtorrent,
         Client::Qbittorrent,
         Client::Rtorrent,
+        Client::Transmission,
     ] {
         for shape in Shape::ALL {
             for source in [Source::Http, Source::Udp, Source::Peers] {
-                let name = format!("from_{}/{}_{}", seeder.name(), shape.name(), source.name());
-                trials.push(trial(name, move |stage| {
-                    exchange(stage, seeder, Client::Minitorrent, shape, source)
-                }));
+                trials.push(cell(seeder, Client::Minitorrent, shape, source));
             }
         }
+    }
+    for seeder in [Client::Aria2, Client::Libtorrent, Client::Qbittorrent] {
+        trials.push(cell(
+            seeder,
+            Client::Minitorrent,
+            Shape::OneFile,
+            Source::Http6,
+        ));
     }
     trials
 }
@@ -84,15 +93,127 @@ pub(crate) fn uploads() -> Vec<Trial> {
                 if source == Source::Peers && leecher == Client::Aria2 {
                     continue;
                 }
-                let name = format!("to_{}/{}_{}", leecher.name(), shape.name(), source.name());
-                trials.push(trial(name, move |stage| {
-                    exchange(stage, Client::Minitorrent, leecher, shape, source)
-                }));
+                trials.push(cell(Client::Minitorrent, leecher, shape, source));
             }
+        }
+    }
+    // A seeder dials nobody, so the leecher has to find it by a tracker.
+    for shape in Shape::ALL {
+        for leecher in [Client::Qbittorrent, Client::Rtorrent] {
+            trials.push(cell(Client::Minitorrent, leecher, shape, Source::Http));
+        }
+        for source in [Source::Http, Source::Udp] {
+            trials.push(away(
+                "",
+                Client::Minitorrent,
+                Client::Transmission,
+                shape,
+                source,
+            ));
+        }
+    }
+    for leecher in [Client::Aria2, Client::Libtorrent, Client::Minitorrent] {
+        trials.push(cell(
+            Client::Minitorrent,
+            leecher,
+            Shape::OneFile,
+            Source::Http6,
+        ));
+    }
+    trials
+}
+
+/// The clients that take long to install. They play in networks of their own: not all of them can be kept from asking
+/// the whole world.
+pub(crate) fn wide() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for other in [Client::Rqbit, Client::Webtorrent] {
+        for shape in Shape::ALL {
+            for source in [Source::Http, Source::Udp] {
+                trials.push(away("wide/", other, Client::Minitorrent, shape, source));
+                trials.push(away("wide/", Client::Minitorrent, other, shape, source));
+            }
+            trials.push(away(
+                "wide/",
+                other,
+                Client::Minitorrent,
+                shape,
+                Source::Peers,
+            ));
         }
     }
     trials
 }
+
+/// A cell in a network of its own.
+fn away(group: &str, seeder: Client, leecher: Client, shape: Shape, source: Source) -> Trial {
+    let (name, play) = scene(seeder, leecher, shape, source);
+    let (way, other) = way(seeder, leecher);
+    trial_away(format!("{group}{name}"), play, move |is_good| {
+        note(way, other, is_good)
+    })
+}
+
+fn cell(seeder: Client, leecher: Client, shape: Shape, source: Source) -> Trial {
+    let (name, play) = scene(seeder, leecher, shape, source);
+    trial(name, play)
+}
+
+/// Which way the content goes, and who the other is.
+fn way(seeder: Client, leecher: Client) -> (&'static str, Client) {
+    match seeder {
+        Client::Minitorrent => ("to", leecher),
+        _ => ("from", seeder),
+    }
+}
+
+/// A cell's name, and what is played.
+fn scene(
+    seeder: Client,
+    leecher: Client,
+    shape: Shape,
+    source: Source,
+) -> (String, impl FnOnce(&Stage) -> Outcome + Send + 'static) {
+    let (way, other) = way(seeder, leecher);
+    let name = format!("{way}_{}/{}_{}", other.name(), shape.name(), source.name());
+    (name, move |stage: &Stage| {
+        let outcome = exchange(stage, seeder, leecher, shape, source);
+        note(way, other, outcome.is_ok());
+        outcome
+    })
+}
+
+/// Remembers how a cell ended.
+fn note(way: &'static str, other: Client, is_good: bool) {
+    if let Ok(mut cells) = CELLS.lock() {
+        let (good, all) = cells.entry((other.name(), way)).or_default();
+        *good += u32::from(is_good);
+        *all += 1;
+    }
+}
+
+/// Prints a line a client: of how many trials of both ways how many were good.
+pub(crate) fn print() {
+    let Ok(cells) = CELLS.lock() else {
+        return;
+    };
+    let names: BTreeSet<&str> = cells.keys().map(|(name, _)| *name).collect();
+    if !names.is_empty() {
+        println!("{:<14} {:>12} {:>12}", "client", "it seeds", "it leeches");
+    }
+    for name in names {
+        let [seeds, leeches] = ["from", "to"].map(|way| match cells.get(&(name, way)) {
+            Some((good, all)) => format!("{good} of {all}"),
+            None => "-".to_owned(),
+        });
+        println!("{name:<14} {seeds:>12} {leeches:>12}");
+    }
+}
+
+/// Of how many trials with this client, in this way, how many were good.
+type Cells = BTreeMap<(&'static str, &'static str), (u32, u32)>;
+
+static CELLS: Mutex<Cells> = Mutex::new(Cells::new());
 
 /// One seeds, one fetches; what came is compared byte by byte.
 fn exchange(
@@ -105,7 +226,10 @@ fn exchange(
     let (content, payload) = shape.payload()?;
     let mut tracker = None;
     let mut url = None;
-    if let Some(scheme) = source.scheme() {
+    let mut tracker6 = None;
+    if source == Source::Http6 {
+        url = Some(tracker6.insert(Tracker6::start()?).url());
+    } else if let Some(scheme) = source.scheme() {
         let tracker = tracker.insert(Tracker::start(stage, content)?);
         url = Some(tracker.url(scheme));
     }
@@ -120,11 +244,13 @@ fn exchange(
         port: free_port(),
         peers: &[],
         upload_limit: None,
+        v6: source == Source::Http6,
     };
     let mut process = seeder.seed(stage, &seed)?;
-    match &tracker {
-        Some(tracker) => tracker.wait_for_seeders(1, &mut process)?,
-        None => wait_for_seed(local(seed.port), content, &mut process)?,
+    match (&tracker, &tracker6) {
+        (Some(tracker), _) => tracker.wait_for_seeders(1, &mut process)?,
+        (None, Some(tracker)) => tracker.wait_for_seeder(&mut process)?,
+        (None, None) => wait_for_seed(local(seed.port), content, &mut process)?,
     }
     let known = [local(seed.port)];
     let peers: &[SocketAddr] = if source == Source::Peers { &known } else { &[] };
@@ -135,6 +261,7 @@ fn exchange(
         port: free_port(),
         peers,
         upload_limit: None,
+        v6: source == Source::Http6,
     };
     leecher.fetch(stage, &fetch, limit())?;
     content.verify(&out)?;
@@ -154,6 +281,8 @@ fn exchange(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Http,
+    /// By a tracker on ::1, over which the exchange goes too.
+    Http6,
     Udp,
     Peers,
 }
@@ -162,6 +291,7 @@ impl Source {
     fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Http6 => "http6",
             Self::Udp => "udp",
             Self::Peers => "peers",
         }
@@ -169,7 +299,7 @@ impl Source {
 
     fn scheme(self) -> Option<&'static str> {
         match self {
-            Self::Http => Some("http"),
+            Self::Http | Self::Http6 => Some("http"),
             Self::Udp => Some("udp"),
             Self::Peers => None,
         }

@@ -253,6 +253,7 @@ fn job<'a>(torrent: &'a Path, dir: &'a Path) -> Job<'a> {
         port: free_port(),
         peers: &[],
         upload_limit: None,
+        v6: false,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where a trial plays: its directory, its processes, its tracker.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -41,6 +43,14 @@ impl Stage {
     pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> Outcome<PathBuf> {
         let path = self.path(name);
         fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Writes a shell script on the stage that can be run by its path.
+    pub(crate) fn script(&self, name: &str, line: &str) -> Outcome<PathBuf> {
+        let path = self.file(name, format!("#!/bin/sh\n{line}\n"))?;
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, mode).map_err(|e| e.to_string())?;
         Ok(path)
     }
 
@@ -125,13 +135,13 @@ impl Tracker {
         let dir = stage.dir("tracker")?;
         fs::write(dir.join("whitelist"), format!("{}\n", hex(&info_hash)))
             .map_err(|e| e.to_string())?;
-        let port_text = port.to_string();
+        let (port_text, home) = (port.to_string(), home().to_string());
         let process = stage.start(
             "opentracker",
             "opentracker",
             [
                 "-i".as_ref(),
-                "127.0.0.1".as_ref(),
+                home.as_ref(),
                 "-p".as_ref(),
                 port_text.as_ref(),
                 "-P".as_ref(),
@@ -254,9 +264,24 @@ pub(crate) fn greeting(info_hash: &[u8; 20], peer_id: &[u8; 20]) -> Vec<u8> {
     bytes
 }
 
+/// This machine's address in the network that the trial plays in.
+pub(crate) fn home() -> Ipv4Addr {
+    let named = env::var(ADDRESS).ok().and_then(|text| text.parse().ok());
+    named.unwrap_or(Ipv4Addr::LOCALHOST)
+}
+
+/// Where a client listens that takes all who share its address for itself.
+pub(crate) fn guest() -> Ipv4Addr {
+    if env::var_os(ADDRESS).is_some() {
+        GUEST
+    } else {
+        home()
+    }
+}
+
 /// A port of this machine.
 pub(crate) fn local(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+    SocketAddr::new(IpAddr::V4(home()), port)
 }
 
 /// A path as text; all of ours are.
@@ -273,9 +298,15 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
+/// This machine's addresses in a network of a trial's own; the second is for [`guest`].
+pub(crate) const AWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 6);
+/// See [`AWAY`].
+pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
+/// The variable that says which address that is, if it is not 127.0.0.1.
+pub(crate) const ADDRESS: &str = "MINITORRENT_INTEROP_ADDRESS";
 const COMPLETE: &[u8] = b"8:completei";
 const PROBE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 99));
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Some of the others hash ten thousand files before they say a word.
-const START_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(90);
 const LOG_TAIL: usize = 2000;
