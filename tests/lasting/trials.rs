@@ -60,7 +60,7 @@ fn twenty_kills_cost_nothing_that_is_on_the_disk() {
         }
         seeder.take_asked();
         let from = seeder.served();
-        let mut download = start(&scene, &seeder);
+        let download = start(&scene, &seeder);
         chance = chance
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);

@@ -22,6 +22,7 @@ complete -c minitorrent -l port -x -d 'The ports to listen on: the first free on
 complete -c minitorrent -l ipv4 -d 'Listen, connect and announce over IPv4 only'
 complete -c minitorrent -l ipv6 -d 'Listen, connect and announce over IPv6 only'
 complete -c minitorrent -l tcp-only -d 'Send no datagrams: UDP trackers are skipped, and there is no DHT and no looking around in the local network'
+complete -c minitorrent -l ca-file -r -F -d 'The certificate authorities, in PEM, that vouch for https trackers and web servers, and no others'
 complete -c minitorrent -l no-dht -d 'Do not take part in the distributed hash table, which finds peers of public torrents without a tracker'
 complete -c minitorrent -l no-lsd -d 'Do not look for peers of public torrents in the local network (local service discovery, by multicast)'
 complete -c minitorrent -l no-pex -d 'Do not exchange addresses of peers of public torrents with other peers'
