@@ -178,6 +178,16 @@ impl Content {
         Ok(())
     }
 
+    /// Makes the empty files below `dir`: not every client does.
+    pub(crate) fn make_empty_files(&self, dir: &Path) -> io::Result<()> {
+        let empty = self.files.iter().filter(|(_, length)| *length == 0);
+        empty.map(|(path, _)| dir.join(path)).try_for_each(|path| {
+            fs::create_dir_all(path.parent().expect("it was joined to a directory"))?;
+            File::options().append(true).create(true).open(path)?;
+            Ok(())
+        })
+    }
+
     /// Compares the files below `dir` with the payload, byte by byte; the error names the first
     /// difference.
     pub(crate) fn verify(&self, dir: &Path) -> Result<(), String> {

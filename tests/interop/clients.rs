@@ -215,12 +215,13 @@ fn rtorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Ou
         format!("method.set_key = event.download.finished,done,\"execute.nothrow=touch,{done}\"\n")
     });
     let (dir, torrent, port) = (text(job.dir)?, text(job.torrent)?, job.port);
+    let ip = guest();
     let config = stage.file(
         &format!("{name}.rc"),
         format!(
             "system.daemon.set = true\n\
              directory.default.set = {dir}\n\
-             network.bind_address.set = 127.0.0.1\n\
+             network.bind_address.set = {ip}\n\
              network.port_range.set = {port}-{port}\n\
              network.port_random.set = no\n\
              dht.mode.set = disable\n\

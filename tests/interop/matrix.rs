@@ -99,17 +99,16 @@ pub(crate) fn uploads() -> Vec<Trial> {
     }
     // A seeder dials nobody, so the leecher has to find it by a tracker.
     for shape in Shape::ALL {
-        for leecher in [Client::Qbittorrent, Client::Rtorrent] {
-            trials.push(cell(Client::Minitorrent, leecher, shape, Source::Http));
-        }
-        for source in [Source::Http, Source::Udp] {
-            trials.push(away(
-                "",
-                Client::Minitorrent,
-                Client::Transmission,
-                shape,
-                source,
-            ));
+        trials.push(cell(
+            Client::Minitorrent,
+            Client::Qbittorrent,
+            shape,
+            Source::Http,
+        ));
+        for leecher in [Client::Rtorrent, Client::Transmission] {
+            for source in [Source::Http, Source::Udp] {
+                trials.push(away("", Client::Minitorrent, leecher, shape, source));
+            }
         }
     }
     for leecher in [Client::Aria2, Client::Libtorrent, Client::Minitorrent] {
@@ -264,6 +263,9 @@ fn exchange(
         v6: source == Source::Http6,
     };
     leecher.fetch(stage, &fetch, limit())?;
+    if leecher == Client::Transmission {
+        content.make_empty_files(&out).map_err(|e| e.to_string())?;
+    }
     content.verify(&out)?;
     process.alive()?;
     if seeder == Client::Minitorrent {
