@@ -212,7 +212,9 @@ class Stage:
     # ------------------------------------------------------------------------------------------ one run each
     def download(self, client, row):
         size, piece, files, seeders, pace, where = DOWNLOADS[row]
-        size = int(size * self.args.scale) // files // 16384 * 16384 * files
+        each = size // files
+        files = max(1, int(files * self.args.scale)) if files > 1 else 1
+        size = each * files if files > 1 else int(size * self.args.scale)
         payload = self.payload(size, piece, files)
         work, out = self.room(where)
         touch(size)
@@ -319,15 +321,12 @@ class Stage:
         return {"ms": best * 1000, "size": os.path.getsize(os.path.realpath(client.path)) / MIB}
 
     def size(self, client, row):
-        """Bytes of the static programs, which `docs/packaging/build-static` makes; ours alone."""
+        """MiB of the static programs that `docs/packaging/build-static` has made; ours alone."""
         if client.path != str(PROGRAM):
             return None
         sizes = {}
         for figure, suffix in (("all", ""), ("small", "-small")):
             path = TARGET / f"static/minitorrent-x86_64{suffix}"
-            if not self.args.built:
-                subprocess.run([ROOT / "docs/packaging/build-static", "x86_64", *(["--small"] if suffix else [])],
-                               check=True, capture_output=True)
             if path.exists():
                 sizes[figure] = path.stat().st_size / MIB
         return sizes
