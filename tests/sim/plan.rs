@@ -126,7 +126,9 @@ impl Plan {
         }
         // Nobody is known beforehand: only the trackers can tell.
         let lonely = !trackers.is_empty() && rng.below(2) == 0;
-        meta.private = lonely && rng.below(3) == 0;
+        // Of a private torrent the first tracker that names peers is believed: if it makes them up, that is that.
+        let deceived = trackers.iter().any(|it| it.kind == TrackerKind::Endless);
+        meta.private = lonely && rng.below(3) == 0 && !deceived;
         let crowded = trouble == 1 && rng.below(3) == 0;
         let nodes = (0..count)
             .map(|at| {
