@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::exchange::VERSION;
 use super::id::is_usable;
 use super::table::K;
-use super::{Dht, plane_of};
+use super::{Action, Dht, plane_of};
 use crate::base::ids::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -67,6 +67,7 @@ impl Dht {
                     let peer = SocketAddr::new(ip, port);
                     if is_usable(peer) {
                         self.store.add(now, id, info_hash, peer, is_seed);
+                        self.tell_of(info_hash, peer);
                     }
                     respond(message, from, Response::new(id))
                 }
@@ -126,6 +127,14 @@ impl Dht {
         }
         response.values = Values::new(&list);
         respond(message, from, response)
+    }
+
+    /// A peer that announces to us a torrent that is searched for need not be searched for.
+    fn tell_of(&mut self, info_hash: InfoHash, peer: SocketAddr) {
+        if self.searches.contains_key(&info_hash) {
+            let peers = vec![peer];
+            self.actions.push_back(Action::Peers { info_hash, peers });
+        }
     }
 
     /// The nodes nearest to `target` of the wanted families, those of the asker's if it doesn't say.

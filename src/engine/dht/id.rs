@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::crc32c::crc32c;
 use crate::base::rng::Rng;
 use crate::wire::krpc::NodeId;
 use crate::wire::tracker_http::url::is_local;
@@ -48,15 +49,6 @@ pub(super) fn net(ip: IpAddr) -> u64 {
         IpAddr::V4(_) => place(ip) >> 8,
         IpAddr::V6(_) => place(ip) >> 16,
     }
-}
-
-/// CRC-32C of some bytes, bit by bit: it is asked for a few bytes at a time.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ ((crc & 1) * 0x82f6_3b78)
-        })
-    })
 }
 
 fn prefix(ip: IpAddr, chance: u8) -> u32 {
@@ -119,10 +111,5 @@ mod tests {
             assert!(is_secure(id, [10, 0, 0, 1].into()));
             assert!(is_secure(id, [127, 0, 0, 1].into()));
         }
-    }
-
-    #[test]
-    fn the_check_value_of_crc32c_is_right() {
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 }

@@ -337,6 +337,11 @@ impl Dht {
         Saved { ids, nodes }.encode()
     }
 
+    /// Our addresses over IPv4 and IPv6 as most others see them (BEP 42).
+    pub fn external(&self) -> [Option<IpAddr>; 2] {
+        self.planes.each_ref().map(|plane| plane.external)
+    }
+
     /// How things stand.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let planes = self.planes.each_ref();

@@ -1,6 +1,6 @@
 //! Nodes that survive a restart, as bytes: a name, a checksum, two ids, two lists.
 
-use super::id::crc32c;
+use crate::base::crc32c::crc32c;
 use crate::wire::krpc::{self, Node, NodeId};
 
 /// What is saved.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Seat, Session};
+use crate::base::ids::InfoHash;
 use crate::base::time::Instant;
 use crate::engine::command::Aim;
 use crate::engine::dht::{self, Config, Dht, Router};
@@ -10,6 +11,7 @@ use crate::engine::io::{Event, Output, TorrentId};
 use crate::engine::lsd::{self, Lsd};
 use crate::engine::timers::Timer;
 use crate::engine::torrent::Torrent;
+use crate::engine::torrent::swarm::Origin;
 use crate::net::resolver::Families;
 use crate::wire::message::Message;
 
@@ -147,7 +149,9 @@ impl Session {
                 dht::Action::Datagram { to, bytes } => {
                     self.out.push_back(Output::Datagram { to, bytes });
                 }
-                dht::Action::Peers { info_hash, peers } => self.found(now, info_hash, peers),
+                dht::Action::Peers { info_hash, peers } => {
+                    self.found(now, info_hash, peers, Origin::Dht);
+                }
                 dht::Action::Resolve { name } => self.resolver.resolve(now, &name, &mut self.rng),
                 dht::Action::Warning(warning) => {
                     let message = warning.to_string();
@@ -165,19 +169,36 @@ impl Session {
                 lsd::Action::Datagram { to, bytes } => {
                     self.out.push_back(Output::Multicast { to, bytes });
                 }
-                lsd::Action::Peer { info_hash, peer } => self.found(now, info_hash, vec![peer]),
+                lsd::Action::Peer { info_hash, peer } => {
+                    self.found(now, info_hash, vec![peer], Origin::Neighbour);
+                }
             }
         }
     }
 
-    fn found(&mut self, now: Instant, hash: crate::base::ids::InfoHash, peers: Vec<SocketAddr>) {
+    /// Whether datagrams are to be heard over IPv4, or IPv6, before one was sent: a node of the DHT is asked by
+    /// strangers.
+    pub fn hears_strangers(&self, v6: bool) -> bool {
+        let other = if v6 { Families::V4 } else { Families::V6 };
+        self.dht.is_some() && self.settings.families != other
+    }
+
+    /// Our own addresses as others see them, as far as they are known.
+    pub(super) fn own_addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let seen = self.dht.as_ref().map(Dht::external).unwrap_or_default();
+        let port = self.settings.port;
+        seen.into_iter().flatten().map(move |ip| (ip, port).into())
+    }
+
+    fn found(&mut self, now: Instant, hash: InfoHash, peers: Vec<SocketAddr>, origin: Origin) {
         let Some(seat) = self
             .torrent_of(hash)
             .and_then(|id| self.torrents.get_mut(id))
         else {
             return;
         };
-        if seat.torrent.swarm.add(peers, false) > 0 && seat.torrent.wants_peers() {
+        let is_new = seat.torrent.swarm.add(peers, origin) > 0 && seat.torrent.wants_peers();
+        if is_new || origin == Origin::Neighbour {
             self.timers.set_earlier(Timer::Sweep, now);
         }
     }

@@ -27,9 +27,16 @@ impl Session {
         if self.stopping || self.holding || full {
             return;
         }
+        let own: Vec<_> = self.own_addresses().collect();
         for (id, seat) in self.torrents.iter_mut() {
-            while half_open < self.settings.half_open && seat.torrent.wants_peers() {
-                let Some(to) = seat.torrent.swarm.dial(now, &mut self.rng) else {
+            own.iter().for_each(|own| seat.torrent.swarm.set_own(*own));
+            while half_open < self.settings.half_open {
+                let next = match seat.torrent.wants_peers() {
+                    true => seat.torrent.swarm.dial(now, &mut self.rng),
+                    false if seat.torrent.serves() => seat.torrent.swarm.dial_neighbour(now),
+                    false => None,
+                };
+                let Some(to) = next else {
                     break;
                 };
                 if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {

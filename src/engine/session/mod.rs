@@ -38,6 +38,7 @@ use super::lsd::Lsd;
 use super::peer::inbox::Pool;
 use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
+use super::torrent::swarm::Origin;
 use super::torrent::{Context, Order, Torrent};
 use super::tracker::serve::TinyTracker;
 use super::tracker::{Announcer, Identity};
@@ -195,7 +196,7 @@ impl Session {
                     .torrents
                     .get_mut(torrent)
                     .ok_or(CommandError::Unknown)?;
-                seat.torrent.swarm.add(peers, true);
+                seat.torrent.swarm.add(peers, Origin::Person);
                 self.timers.set_earlier(Timer::Sweep, now);
                 Reply::Done
             }

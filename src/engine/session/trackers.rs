@@ -7,6 +7,7 @@ use crate::base::time::Instant;
 use crate::engine::conn::{Conn, Kind};
 use crate::engine::io::{ConnId, Event, Output, TorrentId};
 use crate::engine::timers::Timer;
+use crate::engine::torrent::swarm::Origin;
 use crate::engine::tracker::call::TrackerCall;
 use crate::engine::tracker::{Action, CallId, Facts, HttpFailure};
 use crate::net::http_call::Response;
@@ -167,8 +168,8 @@ impl Session {
                     self.out.push_back(Output::Datagram { to, bytes });
                 }
                 Action::Resolve { name } => self.resolver.resolve(now, &name, &mut self.rng),
-                Action::Peers { peers } => {
-                    seat.torrent.swarm.add(peers, false);
+                Action::Peers { tracker, peers } => {
+                    seat.torrent.swarm.add(peers, Origin::Tracker(tracker));
                     self.timers.set_earlier(Timer::Sweep, now);
                 }
                 Action::Report { url, result } => {

@@ -4,6 +4,7 @@
 //! are kept as they came, bounded, and judged when the torrent has been described and checked.
 
 use super::metadata::{Collector, Outcome, PIECE};
+use super::swarm::Origin;
 use super::{Context, Order, Torrent, Why};
 use crate::base::ids::Piece;
 use crate::base::limits;
@@ -124,7 +125,7 @@ impl Torrent {
             }
             extension::UT_PEX if !self.metainfo.private => {
                 let named = peer.pex.handle_message(cx.now, payload);
-                self.swarm.add(named, false);
+                self.swarm.add(named, Origin::Peer(peer.address.ip()));
             }
             _ => {}
         }
@@ -149,7 +150,7 @@ impl Torrent {
             // We dial back to the port it names, never to a source port.
             let address = std::net::SocketAddr::new(peer.address.ip(), port);
             peer.listens_at = Some(address);
-            self.swarm.add([address], false);
+            self.swarm.add([address], Origin::Peer(address.ip()));
         }
         if let (Some(collector), Some(_), Some(size)) = (
             &mut self.collector,

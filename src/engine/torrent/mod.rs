@@ -34,7 +34,7 @@ use self::metadata::Collector;
 use self::picker::Picker;
 use self::pieces::Pieces;
 use self::super_seed::SuperSeed;
-use self::swarm::Swarm;
+use self::swarm::{Origin, Swarm};
 use super::command::{AddTorrent, Aim};
 use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
 use super::peer::{Availability, Peer};
@@ -157,7 +157,7 @@ impl Torrent {
     pub fn new(now: Instant, id: TorrentId, add: AddTorrent, rng: &mut Rng) -> Self {
         let geometry = add.metainfo.geometry;
         let mut swarm = Swarm::default();
-        swarm.add(add.peers, true);
+        swarm.add(add.peers, Origin::Person);
         Self {
             id,
             pieces: Pieces::new(geometry),
@@ -277,6 +277,9 @@ impl Torrent {
     /// A peer is gone.
     pub fn handle_left(&mut self, cx: &mut Context<'_>, conn: ConnId, peer: &mut Peer) {
         self.members.retain(|member| *member != conn);
+        if let Some(collector) = &mut self.collector {
+            collector.handle_left(conn);
+        }
         self.choker.forget(conn);
         if !peer.choked && peer.wants_slot() {
             cx.orders.push_back(Order::PassSlotOn(self.id));
@@ -488,6 +491,11 @@ impl Torrent {
     /// Whether peers are looked for, not only waited for.
     pub fn wants_peers(&self) -> bool {
         self.is_fetching() || (self.collector.is_some() && self.is_ready())
+    }
+
+    /// Whether there is something to give, and nothing to fetch.
+    pub fn serves(&self) -> bool {
+        self.is_ready() && self.is_described && self.is_complete() && self.aim != Aim::Scrape
     }
 
     /// Whether this run fetched it to the end, and not an earlier one.

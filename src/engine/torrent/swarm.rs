@@ -1,8 +1,14 @@
 //! The addresses of a torrent: which to dial next, which to leave alone.
+//!
+//! Whoever names addresses may name dead or chosen ones, so nobody's may crowd out the others': an [`Origin`] has at
+//! most half of the table, and the one that was dialled least for comes next. Among its untried addresses the one
+//! with the greatest priority is dialled (BEP 40): everybody prefers others by the same measure, so that a swarm
+//! hangs together and nobody can choose to be preferred.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::base::crc32c::crc32c;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Instant;
@@ -12,9 +18,28 @@ use crate::engine::io::ConnectError;
 #[derive(Default)]
 pub struct Swarm {
     known: BTreeMap<SocketAddr, Known>,
+    /// Our addresses as others see them, over IPv4 and IPv6.
+    own: [Option<SocketAddr>; 2],
+}
+
+/// Who named an address first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Origin {
+    /// The person who runs the program: never dropped.
+    Person,
+    /// A tracker, by its number.
+    Tracker(u32),
+    /// The DHT.
+    Dht,
+    /// A neighbour said it of itself.
+    Neighbour,
+    /// A peer at this host, of itself or of others.
+    Peer(IpAddr),
 }
 
 struct Known {
+    origin: Origin,
+    priority: u32,
     /// Given by the person: never dropped.
     given: bool,
     tried: bool,
@@ -25,8 +50,16 @@ struct Known {
 }
 
 impl Swarm {
-    /// Takes in addresses, leaving out those that can't be anybody's. Gives how many were new.
-    pub fn add(&mut self, addresses: impl IntoIterator<Item = SocketAddr>, given: bool) -> usize {
+    /// Takes in addresses, leaving out those that can't be anybody's, and those that would give their origin more
+    /// than half of the table. Gives how many were new.
+    pub fn add(
+        &mut self,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        origin: Origin,
+    ) -> usize {
+        let given = origin == Origin::Person;
+        let theirs = self.known.values().filter(|known| known.origin == origin);
+        let mut room = (limits::ADDRESSES_MAX / 2).saturating_sub(theirs.count());
         let mut new = 0;
         for address in addresses {
             if !is_dialable(address) {
@@ -34,12 +67,20 @@ impl Swarm {
             }
             if let Some(known) = self.known.get_mut(&address) {
                 known.given |= given;
+                // Whoever shouts is there, whatever came of an earlier attempt.
+                known.tried &= origin != Origin::Neighbour || known.in_use;
                 continue;
+            }
+            if room == 0 && !given {
+                break;
             }
             if self.known.len() >= limits::ADDRESSES_MAX && !self.drop_one() {
                 break;
             }
+            room = room.saturating_sub(1);
             let known = Known {
+                origin,
+                priority: priority(self.own[usize::from(address.is_ipv6())], address),
                 given,
                 tried: false,
                 failures: 0,
@@ -52,20 +93,46 @@ impl Swarm {
         new
     }
 
+    /// Our address as others see it has become known, or another: priorities follow from it.
+    pub fn set_own(&mut self, own: SocketAddr) {
+        let place = &mut self.own[usize::from(own.is_ipv6())];
+        if place.replace(own) == Some(own) {
+            return;
+        }
+        let alike = |address: &SocketAddr| address.is_ipv6() == own.is_ipv6();
+        let known = self.known.iter_mut();
+        for (address, known) in known.filter(|(address, _)| alike(address)) {
+            known.priority = priority(Some(own), *address);
+        }
+    }
+
     /// An address to dial now: an untried one if there is any, else one that has rested long enough.
     pub fn dial(&mut self, now: Instant, rng: &mut Rng) -> Option<SocketAddr> {
         let ready = |known: &Known| !known.in_use && known.rest_until <= now;
-        let pick = |known: &BTreeMap<SocketAddr, Known>, untried: bool, nth: usize| {
-            let mut fit = known.iter().filter(|(_, k)| ready(k) && k.tried != untried);
-            fit.nth(nth).map(|(address, _)| *address)
-        };
-        let untried = self.known.values().filter(|k| ready(k) && !k.tried).count();
         let rested = self.known.values().filter(|k| ready(k) && k.tried).count();
-        let address = match (untried, rested) {
-            (0, 0) => return None,
-            (0, n) => pick(&self.known, false, rng.below(n)),
-            (n, _) => pick(&self.known, true, rng.below(n)),
-        }?;
+        let address = match (self.preferred(ready), rested) {
+            (Some(untried), _) => untried,
+            (None, 0) => return None,
+            (None, count) => {
+                let mut rested = self.known.iter().filter(|(_, k)| ready(k) && k.tried);
+                *rested.nth(rng.below(count))?.0
+            }
+        };
+        self.take(now, address)
+    }
+
+    /// An untried neighbour to dial now. It is for whoever has everything: announces in the neighbourhood are seldom,
+    /// so the one that hears another goes to it.
+    pub fn dial_neighbour(&mut self, now: Instant) -> Option<SocketAddr> {
+        let waits = |known: &Known| {
+            let is_free = !known.in_use && !known.tried && known.rest_until <= now;
+            known.origin == Origin::Neighbour && is_free
+        };
+        let address = *self.known.iter().find(|(_, known)| waits(known))?.0;
+        self.take(now, address)
+    }
+
+    fn take(&mut self, now: Instant, address: SocketAddr) -> Option<SocketAddr> {
         let known = self.known.get_mut(&address)?;
         known.in_use = true;
         known.tried = true;
@@ -159,6 +226,23 @@ impl Swarm {
         self.known.is_empty()
     }
 
+    /// The untried address that comes next: of the origin of which least were tried, the one with the greatest
+    /// priority.
+    fn preferred(&self, ready: impl Fn(&Known) -> bool) -> Option<SocketAddr> {
+        let mut origins: BTreeMap<Origin, (usize, Option<(u32, SocketAddr)>)> = BTreeMap::new();
+        for (address, known) in &self.known {
+            let (tried, best) = origins.entry(known.origin).or_default();
+            *tried += usize::from(known.tried);
+            if ready(known) && !known.tried {
+                *best = (*best).max(Some((known.priority, *address)));
+            }
+        }
+        let waiting = origins.into_iter().filter_map(|(origin, (tried, best))| {
+            best.map(|(_, address)| (tried, origin, address))
+        });
+        waiting.min().map(|(_, _, address)| address)
+    }
+
     /// Makes room for a new address: the one that failed most goes.
     fn drop_one(&mut self) -> bool {
         let worst = self
@@ -169,6 +253,50 @@ impl Swarm {
             .map(|(address, _)| *address);
         worst.is_some_and(|address| self.known.remove(&address).is_some())
     }
+}
+
+/// The priority of a connection between us and another (BEP 40), the same from both ends. While our own address is
+/// not known, that of an unspecified one: as good an order as any.
+fn priority(own: Option<SocketAddr>, other: SocketAddr) -> u32 {
+    let (own, other) = match (own, other) {
+        (Some(own), other) => (own, other),
+        (None, SocketAddr::V4(_)) => ((Ipv4Addr::UNSPECIFIED, 0).into(), other),
+        (None, SocketAddr::V6(_)) => ((Ipv6Addr::UNSPECIFIED, 0).into(), other),
+    };
+    let sorted = |one: Vec<u8>, other: Vec<u8>| {
+        let (first, second) = if one <= other {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        crc32c(&[first, second].concat())
+    };
+    if own.ip() == other.ip() {
+        let [one, two] = [own, other].map(|address| address.port().to_be_bytes().to_vec());
+        return sorted(one, two);
+    }
+    let (one, two) = match (own.ip(), other.ip()) {
+        (IpAddr::V4(one), IpAddr::V4(two)) => masked(&one.octets(), &two.octets(), 2),
+        (IpAddr::V6(one), IpAddr::V6(two)) => masked(&one.octets(), &two.octets(), 6),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return 0,
+    };
+    sorted(one, two)
+}
+
+/// Both addresses with only every second bit of what lies behind the network that both share: `whole` bytes are kept
+/// as they are, and one more for each byte that both have in common.
+fn masked(one: &[u8], two: &[u8], whole: usize) -> (Vec<u8>, Vec<u8>) {
+    let common = one.iter().zip(two).take_while(|(a, b)| a == b).count();
+    let kept = match common {
+        common if common < whole => whole,
+        common => common + 1,
+    };
+    let mask = |address: &[u8]| {
+        let bytes = address.iter().enumerate();
+        let masked = bytes.map(|(at, byte)| if at < kept { *byte } else { byte & 0x55 });
+        masked.collect()
+    };
+    (mask(one), mask(two))
 }
 
 /// Whether a peer could be there at all.
@@ -197,7 +325,7 @@ mod tests {
     #[test]
     fn a_failing_address_rests_60_then_120_seconds_and_is_dropped_at_the_third_failure() {
         let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
-        swarm.add([address(1)], false);
+        swarm.add([address(1)], Origin::Dht);
         for (from, until) in [(0, 60), (60, 180)] {
             assert_eq!(swarm.dial(at(from), &mut rng), Some(address(1)));
             assert_eq!(swarm.dial(at(from), &mut rng), None);
@@ -213,7 +341,7 @@ mod tests {
     #[test]
     fn an_address_given_by_the_person_is_never_dropped() {
         let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
-        swarm.add([address(1)], true);
+        swarm.add([address(1)], Origin::Person);
         for round in 0..20 {
             let now = at(round * 10_000);
             assert_eq!(swarm.dial(now, &mut rng), Some(address(1)));
@@ -225,11 +353,11 @@ mod tests {
     #[test]
     fn untried_addresses_come_before_tried_ones_and_one_connect_a_minute_is_the_most() {
         let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
-        swarm.add([address(1)], false);
+        swarm.add([address(1)], Origin::Dht);
         swarm.dial(at(0), &mut rng);
         swarm.ended(at(1), address(1));
         assert_eq!(swarm.dial(at(60), &mut rng), None);
-        swarm.add([address(2)], false);
+        swarm.add([address(2)], Origin::Dht);
         assert_eq!(swarm.dial(at(100), &mut rng), Some(address(2)));
         assert_eq!(swarm.dial(at(100), &mut rng), Some(address(1)));
     }
@@ -245,10 +373,51 @@ mod tests {
             "[::]:1",
         ];
         assert_eq!(
-            swarm.add(nobody.map(|text| text.parse().expect("a literal")), false),
+            swarm.add(
+                nobody.map(|text| text.parse().expect("a literal")),
+                Origin::Dht
+            ),
             0
         );
-        assert_eq!(swarm.add((0..5000).map(address), false), 1000);
+        assert_eq!(swarm.add((0..5000).map(address), Origin::Dht), 500);
+        let others = (5000..9000).map(address);
+        assert_eq!(swarm.add(others, Origin::Tracker(0)), 500);
         assert_eq!(swarm.len(), 1000);
+    }
+
+    #[test]
+    fn an_honest_source_gets_every_second_dial_beside_one_that_names_five_hundred() {
+        let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
+        assert_eq!(swarm.add((0..1000).map(address), Origin::Tracker(0)), 500);
+        let honest = [address(5000), address(5001), address(5002)];
+        swarm.add(honest, Origin::Tracker(1));
+        let dialled: Vec<_> = (0..6).filter_map(|_| swarm.dial(at(0), &mut rng)).collect();
+        assert!(
+            honest.iter().all(|one| dialled.contains(one)),
+            "{dialled:?}"
+        );
+    }
+
+    #[test]
+    fn priorities_are_those_of_bep_40() {
+        let between = |one: &str, two: &str| {
+            let [one, two] = [one, two].map(|text| text.parse().expect("a literal"));
+            assert_eq!(priority(Some(one), two), priority(Some(two), one));
+            priority(Some(one), two)
+        };
+        assert_eq!(between("123.213.32.10:1", "98.76.54.32:2"), 0xec2d_7224);
+        assert_eq!(between("123.213.32.10:1", "123.213.32.234:2"), 0x9956_8189);
+    }
+
+    #[test]
+    fn the_address_with_the_greatest_priority_is_dialled_first() {
+        let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
+        swarm.add((1..100).map(address), Origin::Dht);
+        let own = "98.76.54.32:6881".parse().expect("a literal");
+        swarm.set_own(own);
+        let best = (1..100)
+            .map(address)
+            .max_by_key(|it| priority(Some(own), *it));
+        assert_eq!(swarm.dial(at(0), &mut rng), best);
     }
 }

@@ -43,6 +43,8 @@ pub enum Action {
     },
     /// Addresses of possible peers, each once, at most [`crate::base::limits::ADDRESSES_PER_ANNOUNCE`].
     Peers {
+        /// Which tracker named them: a number of its own.
+        tracker: u32,
         /// The addresses.
         peers: Vec<SocketAddr>,
     },

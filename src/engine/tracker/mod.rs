@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use self::attempt::{Attempt, Step, Tracker};
 use self::blame::{Blame, TRACKER_PAUSE_MAX, read_response};
+use crate::base::crc32c::crc32c;
 use crate::base::escape::escape_field;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
@@ -749,6 +750,7 @@ impl Announcer {
             self.gate = next;
         }
         let url = tracker.shown.clone();
+        let tracker = crc32c(url.as_bytes());
         self.promote(at);
         if let Some(text) = reply.warning {
             let url = url.clone();
@@ -762,7 +764,7 @@ impl Announcer {
             self.is_hunting &= !is_sated;
             self.fed_at = Some(now);
             let peers = reply.peers;
-            self.actions.push_back(Action::Peers { peers });
+            self.actions.push_back(Action::Peers { tracker, peers });
         }
     }
 

@@ -190,7 +190,7 @@ fn public_announces_start_200_ms_apart_across_tiers_until_one_names_peers() {
     let actions = scene.reply(calls[1].1, 200, ONE);
     let [
         Action::Report { url, result: Ok(1) },
-        Action::Peers { peers },
+        Action::Peers { peers, .. },
     ] = &actions[..]
     else {
         panic!("{actions:?}");
@@ -597,7 +597,7 @@ fn a_udp_announce_connects_then_announces_and_gives_peers() {
     assert!(scene.receive(udp(), &announced(&sent[0].bytes, 100, PEER)));
     let actions = scene.drain();
     assert!(
-        matches!(&actions[1], Action::Peers { peers } if peers[..] == [([10, 0, 0, 1], 6881).into()])
+        matches!(&actions[1], Action::Peers { peers, .. } if peers[..] == [([10, 0, 0, 1], 6881).into()])
     );
     assert_eq!(scene.datagrams(200_000)[0].ms, 100_000, "the interval");
 }
@@ -736,7 +736,7 @@ fn a_udp_tracker_on_ipv6_gives_ipv6_peers() {
     };
     let list = [&v6.ip().octets()[..], &[0, 80]].concat();
     scene.receive(from, &announced(&sent[0].bytes, 60, &list));
-    assert!(matches!(&scene.drain()[1], Action::Peers { peers } if peers[..] == [peer]));
+    assert!(matches!(&scene.drain()[1], Action::Peers { peers, .. } if peers[..] == [peer]));
 }
 
 #[test]
