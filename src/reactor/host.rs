@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::authorities::Authorities;
 use super::clock::unix_seconds;
+use super::groups;
 use super::names::{NameSocket, read_config};
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
@@ -49,6 +50,7 @@ pub(super) struct Host {
     /// By the slot of the connection's name.
     sockets: Vec<Option<(ConnId, SocketKey)>>,
     udp: [Family; 2],
+    groups: [Family; 2],
     port: u16,
 }
 
@@ -71,6 +73,7 @@ impl Host {
             authorities: Authorities::default(),
             sockets: Vec::new(),
             udp: [Family::Unopened, Family::Unopened],
+            groups: [Family::Unopened, Family::Unopened],
             port,
         }
     }
@@ -117,7 +120,12 @@ impl Host {
             } else if let Some(answer) = self.answers.pop_front() {
                 self.answer(now, answer);
             } else {
-                return;
+                break;
+            }
+        }
+        for v6 in [false, true] {
+            if self.session.hears_strangers(v6) {
+                self.open_udp(net, v6);
             }
         }
     }
@@ -264,7 +272,7 @@ impl Host {
                 }
             }
             Output::Datagram { to, bytes } => self.send_datagram(net, to, &bytes),
-            Output::Multicast { to, .. } => log::debug!("no group socket for {to}"),
+            Output::Multicast { to, bytes } => self.tell_group(net, to, &bytes),
             Output::Dns(action) => self.look_up(net, action),
             Output::ReadAuthorities { conn } => self.answers.push_back(Answer::Authorities(conn)),
             Output::Disk(op) => self.ops.push(op),
@@ -312,21 +320,48 @@ impl Host {
         }
     }
 
-    /// Sends a datagram, or loses it: whoever uses datagrams reckons with that.
-    fn send_datagram(&mut self, net: &mut Sockets, to: SocketAddr, bytes: &[u8]) {
-        let family = &mut self.udp[usize::from(to.is_ipv6())];
+    /// Sends a datagram to a group on every interface, and hears the group from now on.
+    fn tell_group(&mut self, net: &mut Sockets, group: SocketAddr, bytes: &[u8]) {
+        let family = &mut self.groups[usize::from(group.is_ipv6())];
         if let Family::Unopened = family {
-            *family = match open_udp(to.is_ipv6(), self.port)
-                .and_then(|socket| net.bind_udp(self.id, socket))
-            {
+            let opened = groups::open(group).and_then(|it| net.bind_udp(self.id, it, true));
+            *family = match opened {
                 Ok(socket) => Family::Open(socket),
                 Err(error) => {
-                    log::warn!("no UDP socket for {to}: {error}");
+                    log::info!("no peers from the local network by {group}: {error}");
                     Family::Missing
                 }
             };
         }
-        let Family::Open(socket) = *family else {
+        if let Family::Open(socket) = *family
+            && let Some(udp) = net.udp_mut(socket)
+            && groups::announce(&udp.socket, group, bytes) == 0
+        {
+            log::debug!("no interface carries anything to {group}");
+        }
+    }
+
+    /// Opens the UDP socket of a family, if it was not tried before.
+    fn open_udp(&mut self, net: &mut Sockets, v6: bool) {
+        let family = &mut self.udp[usize::from(v6)];
+        if !matches!(family, Family::Unopened) {
+            return;
+        }
+        let opened = open_udp(v6, self.port).and_then(|it| net.bind_udp(self.id, it, false));
+        *family = match opened {
+            Ok(socket) => Family::Open(socket),
+            Err(error) => {
+                let family = if v6 { "IPv6" } else { "IPv4" };
+                log::warn!("no UDP socket for {family}: {error}");
+                Family::Missing
+            }
+        };
+    }
+
+    /// Sends a datagram, or loses it: whoever uses datagrams reckons with that.
+    fn send_datagram(&mut self, net: &mut Sockets, to: SocketAddr, bytes: &[u8]) {
+        self.open_udp(net, to.is_ipv6());
+        let Family::Open(socket) = self.udp[usize::from(to.is_ipv6())] else {
             return;
         };
         if let Some(udp) = net.udp_mut(socket)

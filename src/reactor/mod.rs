@@ -23,6 +23,7 @@ mod authorities;
 mod bulk;
 mod calm;
 mod clock;
+mod groups;
 mod host;
 mod jobs;
 mod listen;
@@ -561,7 +562,10 @@ impl Reactor {
         match udp.socket.recv_from(&mut self.receive) {
             Ok((len, from)) => {
                 let bytes = &self.receive[..len];
-                let input = Input::Datagram { from, bytes };
+                let input = match udp.is_group {
+                    true => Input::Multicast { from, bytes },
+                    false => Input::Datagram { from, bytes },
+                };
                 host.handle(&mut self.net, now, input, &mut self.heard);
                 true
             }

@@ -67,6 +67,8 @@ pub(super) struct Udp {
     /// Whose it is.
     pub(super) host: HostId,
     pub(super) socket: UdpSocket,
+    /// Whether what it hears was sent to a group.
+    pub(super) is_group: bool,
     pub(super) readable: bool,
 }
 
@@ -174,11 +176,12 @@ impl Sockets {
         Ok(())
     }
 
-    /// Takes up a UDP socket.
+    /// Takes up a UDP socket; `is_group`: one that hears a group.
     pub(super) fn bind_udp(
         &mut self,
         host: HostId,
         mut socket: UdpSocket,
+        is_group: bool,
     ) -> io::Result<SocketKey> {
         let key = self.table.insert(Source::Closed);
         let registry = self.poll.registry();
@@ -189,6 +192,7 @@ impl Sockets {
             Source::Udp(Udp {
                 host,
                 socket,
+                is_group,
                 readable,
             }),
         );
