@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken.
 
 mod disk;
+mod finders;
 mod journal;
 mod machines;
 mod parsers;
@@ -10,6 +11,7 @@ mod source;
 mod watch;
 mod world;
 
+pub use finders::{dht, extended, krpc, lsd};
 pub use journal::journal;
 pub use machines::{dns, http_call, http_serve, message};
 pub use parsers::{
@@ -32,6 +34,10 @@ pub const ALL: &[Target] = &[
     ("message_round_trip", message_round_trip),
     ("extension", extension),
     ("config_file", config_file),
+    ("extended", extended),
+    ("krpc", krpc),
+    ("lsd", lsd),
+    ("dht", dht),
     ("tracker_http", tracker_http),
     ("tracker_udp", tracker_udp),
     ("dns", dns),
