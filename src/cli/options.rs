@@ -204,6 +204,7 @@ impl Options {
         let choices = taker.values("--select", values::choices)?;
         plan.select = choices.into_iter().flatten().collect();
         plan.sequential = taker.flag("--sequential");
+        plan.save_torrent = taker.value("--save-torrent", values::path)?;
         let ends = plan.seed_ratio.is_some() || plan.seed_time.is_some();
         if (ends || config.super_seed) && plan.goal == Goal::Download {
             plan.goal = Goal::DownloadAndSeed;

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use super::config::Config;
 use super::error::Error;
 use super::fetch::fetch;
+use super::select::Choice;
 use crate::base::escape::escape_field;
 use crate::base::ids::InfoHash;
 use crate::wire::magnet::Magnet;
@@ -95,6 +96,7 @@ pub fn load_target(path: &Path, config: &Config) -> Result<Target, Error> {
     Ok(Target {
         metainfo: Arc::new(metainfo),
         peers: magnet.peers,
+        select: magnet.select.into_iter().map(Choice::Places).collect(),
     })
 }
 
@@ -105,6 +107,8 @@ pub struct Target {
     pub metainfo: Arc<Metainfo>,
     /// Peers that a magnet link names.
     pub peers: Vec<SocketAddr>,
+    /// Files that a magnet link asks for (BEP 53); none: all of them. What a person chooses comes before it.
+    pub select: Vec<Choice>,
 }
 
 impl From<Metainfo> for Target {
@@ -112,6 +116,7 @@ impl From<Metainfo> for Target {
         Self {
             metainfo: Arc::new(metainfo),
             peers: Vec::new(),
+            select: Vec::new(),
         }
     }
 }

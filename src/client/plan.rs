@@ -54,6 +54,9 @@ pub struct Plan {
     pub select: Vec<Choice>,
     /// Whether pieces are fetched in their order.
     pub sequential: bool,
+    /// Where a torrent file is written when it becomes known what a magnet link stands for; a directory: in it, under
+    /// the torrent's name.
+    pub save_torrent: Option<PathBuf>,
     /// Seeding ends when so many times what is there was sent in this run.
     pub seed_ratio: Option<f64>,
     /// Seeding ends after so long.
@@ -74,6 +77,7 @@ impl Default for Plan {
             force: false,
             select: Vec::new(),
             sequential: false,
+            save_torrent: None,
             seed_ratio: None,
             seed_time: None,
             exit_on_full: false,

@@ -28,7 +28,7 @@ use crate::engine::command::{AddTorrent, Command, CommandError, Selection, Setti
 use crate::engine::io::{DiskErrorKind, Event, TorrentId};
 use crate::engine::stats::TorrentSnapshot;
 use crate::reactor::{AddError, HostId, Reactor};
-use crate::wire::metainfo::Metainfo;
+use crate::wire::metainfo::{Metainfo, build};
 use crate::wire::names;
 
 /// Torrents that share a loop, a port and the limits of [`Config`]; each has a [`Plan`] and an end of its own.
@@ -54,6 +54,8 @@ pub struct Client {
     config: Config,
     memory: Memory,
     nodes: Option<SavedNodes>,
+    /// Events of our own, for the next turn's.
+    said: Vec<Event>,
     /// The port that peers can reach, and whether it is one of those asked for.
     port: (u16, bool),
     /// In the order in which they were added: names of torrents grow.
@@ -117,6 +119,7 @@ impl Client {
             config,
             memory,
             nodes,
+            said: Vec::new(),
             port,
             downloads: BTreeMap::new(),
             stopping: None,
@@ -134,7 +137,15 @@ impl Client {
     /// where another torrent's do, [`Error::Duplicate`] if it is there already, [`Error::Torrent`] if none of its
     /// files is selected, [`Error::System`] if it does not fit into the memory limit; [`Error::Stopped`].
     pub fn add(&mut self, target: Target, plan: Plan) -> Result<TorrentId, Error> {
-        let Target { metainfo, peers } = target;
+        let Target {
+            metainfo,
+            peers,
+            select,
+        } = target;
+        let mut plan = plan;
+        if plan.select.is_empty() {
+            plan.select = select;
+        }
         let peers = plan.peers.iter().copied().chain(peers).collect();
         let torrent = AddTorrent {
             metainfo: Arc::clone(&metainfo),
@@ -199,6 +210,7 @@ impl Client {
         if self.stopping.is_none() {
             self.save_nodes(false);
         }
+        events.append(&mut self.said);
         Ok(events)
     }
 
@@ -371,6 +383,9 @@ impl Client {
         let metainfo = Arc::new(metainfo);
         download.metainfo = Arc::clone(&metainfo);
         let plan = download.plan().clone();
+        if let Some(path) = &plan.save_torrent {
+            self.save_torrent(torrent, path, &metainfo);
+        }
         let refused = |error: Error| match error {
             Error::Clash { message } => Outcome::Clash(message),
             error => Outcome::BadMetadata(error.to_string()),
@@ -389,6 +404,22 @@ impl Client {
             download.handle_moved(self.reactor.now());
         }
         self.fit().map_err(refused)
+    }
+
+    /// Writes what is known now as a torrent file. If that fails the download goes on all the same.
+    fn save_torrent(&mut self, torrent: TorrentId, path: &Path, metainfo: &Metainfo) {
+        let path = match path.is_dir() {
+            true => path.join(format!("{}.torrent", metainfo.name)),
+            false => path.to_owned(),
+        };
+        if let Err(error) = fs::write(&path, build::wrap(metainfo)) {
+            let path = escape_field(path.as_os_str().as_encoded_bytes());
+            self.said.push(Event::Warning {
+                torrent: Some(torrent),
+                kind: "torrent.save",
+                message: format!("{path} can't be written: {error}"),
+            });
+        }
     }
 
     /// Sees whether there is any sense in going on with each.

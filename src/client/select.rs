@@ -12,6 +12,8 @@ use crate::wire::metainfo::{FileKind, Metainfo};
 pub enum Choice {
     /// These numbers.
     Numbers(RangeInclusive<u32>),
+    /// These places in the torrent's list of files, from 0, as magnet links count them (BEP 53).
+    Places(RangeInclusive<u32>),
     /// Paths that match: `*` is any text, `?` any one character; with the torrent's name in front or without it.
     Pattern(String),
 }
@@ -40,7 +42,7 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Option<Chosen> 
         number += 1;
         if !choices
             .iter()
-            .any(|choice| choice.takes(number, &file.path))
+            .any(|choice| choice.takes(index, number, &file.path))
         {
             unwanted.insert(index);
         } else if end > start {
@@ -55,8 +57,9 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Option<Chosen> 
 }
 
 impl Choice {
-    fn takes(&self, number: u32, path: &str) -> bool {
+    fn takes(&self, index: u32, number: u32, path: &str) -> bool {
         match self {
+            Self::Places(range) => range.contains(&index),
             Self::Numbers(range) => range.contains(&number),
             Self::Pattern(pattern) => {
                 let below = path.split_once('/').map_or(path, |(_, below)| below);
@@ -121,6 +124,8 @@ mod tests {
     fn files_are_chosen_by_number_and_by_pattern_with_the_pieces_that_they_touch() {
         let numbers = Choice::Numbers(2..=2);
         assert_eq!(chosen(&[numbers]), Some((vec![0, 2], vec![1, 2])));
+        let places = Choice::Places(1..=1);
+        assert_eq!(chosen(&[places]), Some((vec![0, 2], vec![1, 2])));
         let pattern = |text: &str| Choice::Pattern(text.into());
         let texts = chosen(&[pattern("*.txt")]);
         assert_eq!(texts, Some((vec![1], vec![0, 1, 3, 4, 5])));

@@ -4,7 +4,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Labels, phase, terminal, together, units};
+use super::{Labels, describing, phase, terminal, together, units};
 use crate::base::escape::escape;
 use crate::cli::face::State;
 use crate::client::{Phase, TorrentSnapshot};
@@ -100,6 +100,13 @@ fn line(it: &TorrentSnapshot, name: &str) -> Line {
             done: u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1)),
             of: it.bytes,
             message: format!("checking {name}"),
+        };
+    }
+    if it.phase == Phase::Describing {
+        return Line {
+            done: u64::from(it.metadata.0),
+            of: u64::from(it.metadata.1),
+            message: format!("{}, {name}", describing(it)),
         };
     }
     let left = it.bytes.saturating_sub(it.bytes_have);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Labels;
 use crate::cli::face::{Label, State};
 use crate::cli::terminal;
-use crate::client::{Event, TorrentSnapshot};
+use crate::client::{Event, Phase, TorrentSnapshot};
 use crate::wire::metainfo::Metainfo;
 
 /// A stream of JSON lines.
@@ -26,9 +26,14 @@ impl Json {
 
     pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
         for it in &state.torrents {
-            if let Some(label) = labels.get(&it.torrent) {
-                self.progress(state, it, label);
+            let Some(label) = labels.get(&it.torrent) else {
+                continue;
+            };
+            if it.phase == Phase::Describing {
+                let (have, of) = (it.metadata.0 as usize, it.metadata.1 as usize);
+                line(&Line::Metadata { have, of }, Some(&label.hash));
             }
+            self.progress(state, it, label);
         }
     }
 

@@ -1,8 +1,9 @@
 //! A plain line now and then on standard output, for files and pipes.
 
-use super::{Labels, phase, terminal, together, units};
+use super::{Labels, describing, phase, terminal, together, units};
 use crate::base::escape::escape_field;
 use crate::cli::face::State;
+use crate::client::Phase;
 use crate::wire::metainfo::Metainfo;
 
 /// Lines without control sequences.
@@ -27,6 +28,10 @@ impl Lines {
         for it in &state.torrents {
             let label = labels.get(&it.torrent).filter(|_| several);
             let name = label.map_or(String::new(), |label| format!("{}: ", label.name));
+            if it.phase == Phase::Describing {
+                terminal::out(&format!("{time} {name}{}", describing(it)));
+                continue;
+            }
             terminal::out(&format!(
                 "{time} {name}{}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
                 phase(it.phase),

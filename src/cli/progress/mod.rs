@@ -140,6 +140,23 @@ fn together(state: &State) -> String {
 /// How the torrents are called.
 type Labels = BTreeMap<TorrentId, Label>;
 
+/// What a torrent waits for whose metadata is not known yet.
+fn describing(it: &TorrentSnapshot) -> String {
+    let looking = match (it.peers, it.half_open, it.addresses) {
+        (0, 0, 0) if it.has_source => "looking for peers",
+        (0, 0, 0) => "nobody is known to ask",
+        (0, 0, _) => "no peer answers, trying again",
+        (0, _, _) => "connecting to peers",
+        (_, _, _) => "",
+    };
+    match (looking, it.metadata) {
+        ("", (_, 0)) => format!("waiting for the metadata, peers: {}", it.peers),
+        ("", (have, of)) => format!("metadata {have} of {of}, peers: {}", it.peers),
+        (looking, (_, 0)) => format!("waiting for the metadata: {looking}"),
+        (looking, (have, of)) => format!("metadata {have} of {of}: {looking}"),
+    }
+}
+
 /// What the torrent is doing, in a word.
 fn phase(phase: Phase) -> &'static str {
     match phase {

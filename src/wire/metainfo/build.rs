@@ -2,6 +2,7 @@
 //!
 //! The same draft gives the same bytes everywhere: keys are sorted, nothing depends on the clock or the machine.
 
+use super::Metainfo;
 use crate::base::limits;
 
 /// What a torrent file is to say.
@@ -45,17 +46,7 @@ impl Draft {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.hashes.len() + 1024);
         out.push(b'd');
-        if let Some(first) = self.trackers.iter().flatten().next() {
-            pair(&mut out, "announce", first);
-            if self.trackers.iter().flatten().count() > 1 {
-                string(&mut out, b"announce-list");
-                out.push(b'l');
-                for tier in self.trackers.iter().filter(|tier| !tier.is_empty()) {
-                    list(&mut out, tier);
-                }
-                out.push(b'e');
-            }
-        }
+        announce(&mut out, &self.trackers);
         optional(&mut out, "comment", self.comment.as_ref());
         optional(&mut out, "created by", self.created_by.as_ref());
         if let Some(date) = self.creation_date {
@@ -64,10 +55,7 @@ impl Draft {
         }
         string(&mut out, b"info");
         self.encode_info(&mut out);
-        if !self.web_seeds.is_empty() {
-            string(&mut out, b"url-list");
-            list(&mut out, &self.web_seeds);
-        }
+        web_seeds(&mut out, &self.web_seeds);
         out.push(b'e');
         out
     }
@@ -104,6 +92,40 @@ impl Draft {
         }
         optional(out, "source", self.source.as_ref());
         out.push(b'e');
+    }
+}
+
+/// The torrent file of a torrent that is known already: its `info` as it came, and its trackers and web seeds.
+pub fn wrap(torrent: &Metainfo) -> Vec<u8> {
+    let mut out = Vec::with_capacity(torrent.info().len() + 1024);
+    out.push(b'd');
+    announce(&mut out, &torrent.trackers);
+    string(&mut out, b"info");
+    out.extend_from_slice(torrent.info());
+    web_seeds(&mut out, &torrent.web_seeds);
+    out.push(b'e');
+    out
+}
+
+fn announce(out: &mut Vec<u8>, trackers: &[Vec<String>]) {
+    let Some(first) = trackers.iter().flatten().next() else {
+        return;
+    };
+    pair(out, "announce", first);
+    if trackers.iter().flatten().count() > 1 {
+        string(out, b"announce-list");
+        out.push(b'l');
+        for tier in trackers.iter().filter(|tier| !tier.is_empty()) {
+            list(out, tier);
+        }
+        out.push(b'e');
+    }
+}
+
+fn web_seeds(out: &mut Vec<u8>, urls: &[String]) {
+    if !urls.is_empty() {
+        string(out, b"url-list");
+        list(out, urls);
     }
 }
 
