@@ -36,6 +36,8 @@ pub(crate) struct Scene {
     /// Connections that the world was told to send on, in order.
     pub(crate) transmits: Vec<ConnId>,
     pub(crate) events: Vec<Event>,
+    /// Datagrams that were sent, and to whom; groups among them.
+    pub(crate) datagrams: Vec<(SocketAddr, Vec<u8>)>,
     /// Disk operations since they were last looked at, in words.
     pub(crate) ops: Vec<String>,
     written: BTreeMap<Piece, u32>,
@@ -70,18 +72,42 @@ impl Scene {
         peers: &[SocketAddr],
         have: &[u32],
     ) -> Self {
-        let mut settings = Settings::new(OURS);
-        settings.port = 6881;
-        change(&mut settings);
-        let now = at(1.0);
-        let mut session = Session::new(now, settings, [9; 32]);
         let meta = meta(pieces);
         let add = AddTorrent {
             metainfo: Arc::clone(&meta),
             aim,
             peers: peers.to_vec(),
         };
-        let reply = session.handle_command(now, Command::Add(add));
+        let mut scene = Self::set(meta, change, Command::Add(add));
+        scene.checked(have);
+        scene.run_to(1.0);
+        (scene.events, scene.ops) = (Vec::new(), Vec::new());
+        scene
+    }
+
+    /// A torrent of which the session knows the info-hash alone.
+    pub(crate) fn undescribed(pieces: u32, change: impl FnOnce(&mut Settings)) -> Self {
+        let meta = meta(pieces);
+        let add = AddTorrent {
+            metainfo: Arc::new(Metainfo::stand_in(meta.info_hash, "f".into(), Vec::new())),
+            aim: Aim::Download,
+            peers: Vec::new(),
+        };
+        Self::set(meta, change, Command::AddUndescribed(add))
+    }
+
+    /// A session that was given this command.
+    pub(crate) fn set(
+        meta: Arc<Metainfo>,
+        change: impl FnOnce(&mut Settings),
+        command: Command,
+    ) -> Self {
+        let mut settings = Settings::new(OURS);
+        settings.port = 6881;
+        change(&mut settings);
+        let now = at(1.0);
+        let mut session = Session::new(now, settings, [9; 32]);
+        let reply = session.handle_command(now, command);
         let Ok(Reply::Added(torrent)) = reply else {
             panic!("{reply:?}");
         };
@@ -94,26 +120,35 @@ impl Scene {
             closed: BTreeSet::new(),
             transmits: Vec::new(),
             events: Vec::new(),
+            datagrams: Vec::new(),
             ops: Vec::new(),
             written: BTreeMap::new(),
             disk_works: true,
             timeouts: 0,
         };
         scene.drain();
-        for piece in 0..pieces {
-            scene.disk(DiskDone::Checked {
+        scene
+    }
+
+    /// The disk has looked at every piece, and these are there.
+    pub(crate) fn checked(&mut self, have: &[u32]) {
+        let torrent = self.torrent;
+        for piece in 0..self.meta.geometry.pieces() {
+            self.disk(DiskDone::Checked {
                 torrent,
                 piece: Piece(piece),
                 good: have.contains(&piece),
             });
         }
-        scene.disk(DiskDone::CheckEnded {
-            torrent,
-            error: None,
-        });
-        scene.run_to(1.0);
-        (scene.events, scene.ops) = (Vec::new(), Vec::new());
-        scene
+        let error = None;
+        self.disk(DiskDone::CheckEnded { torrent, error });
+    }
+
+    /// Gives the session a command.
+    pub(crate) fn command(&mut self, command: Command) {
+        let reply = self.session.handle_command(self.now, command);
+        reply.expect("a good command");
+        self.drain();
     }
 
     /// Hands in an input and takes what comes of it.
@@ -197,6 +232,11 @@ impl Scene {
 
     /// What goes out on a connection, all of it, in words.
     pub(crate) fn sent(&mut self, conn: ConnId) -> Vec<String> {
+        words(&self.sent_bytes(conn))
+    }
+
+    /// What goes out on a connection, all of it.
+    pub(crate) fn sent_bytes(&mut self, conn: ConnId) -> Vec<u8> {
         let mut bytes = Vec::new();
         loop {
             let mut segments = Segments::new(usize::MAX);
@@ -211,7 +251,7 @@ impl Scene {
             }
             let count = segments.bytes();
             if count == 0 {
-                return words(&bytes);
+                return bytes;
             }
             self.session.transmitted(self.now, conn, count);
             self.drain();
@@ -270,10 +310,10 @@ impl Scene {
                     assert!(self.closed.insert(conn), "closed once");
                 }
                 Output::Transmit { conn } => self.transmits.push(conn),
-                Output::Datagram { .. }
-                | Output::Multicast { .. }
-                | Output::Dns(_)
-                | Output::ReadAuthorities { .. } => panic!("no tracker here"),
+                Output::Datagram { to, bytes } | Output::Multicast { to, bytes } => {
+                    self.datagrams.push((to, bytes));
+                }
+                Output::Dns(_) | Output::ReadAuthorities { .. } => panic!("no tracker here"),
                 Output::Disk(op) => self.carry_out(op, &mut answers),
                 Output::Event(event) => self.events.push(event),
             }
@@ -370,6 +410,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
             }
             Message::AllowedFast(piece) => format!("allowed fast {piece}"),
             Message::Extended { id, .. } => format!("extended {id}"),
+            Message::Port(port) => format!("port {port}"),
             message => panic!("a session never sends {message:?}"),
         });
     }
