@@ -292,7 +292,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some(("FILE", Values::File)),
         commands: FETCHES,
         help: "write what a magnet link stands for there",
-        about: "Write a torrent file there as soon as it is known what a magnet link or an info-hash stands for; into a directory, under the torrent's name.",
+        about: "Write a torrent file there as soon as it is known what a magnet link or an info-hash stands for. A directory gets it under the name of the torrent.",
         beside: false,
     },
     Opt {

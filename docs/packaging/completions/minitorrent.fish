@@ -27,6 +27,7 @@ complete -c minitorrent -l no-dht -d 'Do not take part in the distributed hash t
 complete -c minitorrent -l no-lsd -d 'Do not look for peers of public torrents in the local network (local service discovery, by multicast)'
 complete -c minitorrent -l no-pex -d 'Do not exchange addresses of peers of public torrents with other peers'
 complete -c minitorrent -l dht-entry-point -x -d 'Begin at this node of the DHT, rather than at the well-known ones'
+complete -c minitorrent -l save-torrent -r -F -d 'Write a torrent file there as soon as it is known what a magnet link or an info-hash stands for'
 complete -c minitorrent -l allocate -x -a 'sparse full' -d 'How new files get their blocks: sparse, as they are written, or full, all at the beginning'
 complete -c minitorrent -l force -d 'An existing file that is longer than the torrent says may be cut'
 complete -c minitorrent -l exit-on-full -d 'End with exit status 4 when the disk is full'
