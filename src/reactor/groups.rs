@@ -73,13 +73,14 @@ fn choose(socket: &UdpSocket, group: SocketAddr, interface: u32) -> io::Result<(
 /// The numbers of the interfaces with an address of the group's family; the loopback device only if there is no other.
 /// Where the system does not list them: 0, its own choice.
 fn interfaces(group: SocketAddr) -> Vec<u32> {
-    let (path, listed): (_, fn(&str) -> Vec<(u32, &str)>) = match group {
-        SocketAddr::V4(_) => (INTERFACES_V4, listed_v4),
-        SocketAddr::V6(_) => (INTERFACES_V6, listed_v6),
+    let path = match group {
+        SocketAddr::V4(_) => INTERFACES_V4,
+        SocketAddr::V6(_) => INTERFACES_V6,
     };
-    match fs::read_to_string(path) {
-        Ok(text) => chosen(listed(&text)),
-        Err(_) => vec![0],
+    match (fs::read_to_string(path), group) {
+        (Ok(text), SocketAddr::V4(_)) => chosen(listed_v4(&text)),
+        (Ok(text), SocketAddr::V6(_)) => chosen(listed_v6(&text)),
+        (Err(_), _) => vec![0],
     }
 }
 
