@@ -1,12 +1,16 @@
 //! Standard output and standard error, which may be closed, full or gone: to a run that goes on a lost line is no
 //! reason to stop. A command whose line is all it was asked for has failed with it.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use super::exit::Exit;
 use super::logger;
 
-/// Writes a line to standard output, whatever becomes of it.
+/// Writes a line to standard output, however long its reader takes and whatever becomes of it.
 pub(super) fn out(line: &str) {
     let _ = write(line);
 }
@@ -31,15 +35,39 @@ fn write(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Writes a line to standard error, and to the log file if there is one.
+/// Tells standard output of a run that goes on: a reader that has stopped reading loses the line.
+pub(super) fn tell(line: &str) {
+    tell_within(NOT_AT_ALL, io::stdout().lock(), line);
+}
+
+/// Tells standard output how a run ended: its reader gets a second to take it.
+pub(super) fn tell_end(line: &str) {
+    tell_within(A_SECOND, io::stdout().lock(), line);
+}
+
+/// Writes a line to standard error, and to the log file if there is one. As [`tell`], it waits for nobody.
 pub(super) fn err(text: &str) {
     logger::write(text);
     line(text);
 }
 
-/// Writes a line to standard error.
+/// Writes a line to standard error, if that can be done at once.
 pub(super) fn line(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    tell_within(NOT_AT_ALL, io::stderr().lock(), line);
+}
+
+/// Writes a line unless `to` has no room for it within `patience`; what began to be written is a little more urgent.
+fn tell_within(patience: Timespec, mut to: impl Write + AsFd, line: &str) {
+    let text = format!("{line}\n");
+    let mut patience = patience;
+    for part in text.as_bytes().chunks(AT_ONCE) {
+        let mut ready = [PollFd::new(&to, PollFlags::OUT)];
+        let has_room = retry_on_intr(|| poll(&mut ready, Some(&patience))).is_ok_and(|n| n > 0);
+        if !has_room || to.write_all(part).and_then(|()| to.flush()).is_err() {
+            return;
+        }
+        patience = A_SECOND;
+    }
 }
 
 /// How many lines the terminal at standard error has.
@@ -53,3 +81,14 @@ pub(super) fn can_redraw() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     io::stderr().is_terminal() && !dumb
 }
+
+/// What a pipe takes without waiting once it is ready (`PIPE_BUF`).
+const AT_ONCE: usize = 4096;
+const NOT_AT_ALL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+const A_SECOND: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};

@@ -189,7 +189,10 @@ struct About<'a> {
 pub(in crate::cli) fn line(line: &Line<'_>, info_hash: Option<&str>) {
     // Numbers and text always have a JSON form; if not, a line is lost and nothing else.
     if let Ok(text) = text(line, info_hash) {
-        terminal::out(&text);
+        match line {
+            Line::Complete { .. } => terminal::tell_end(&text),
+            _ => terminal::tell(&text),
+        }
     }
 }
 

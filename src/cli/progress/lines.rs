@@ -11,7 +11,7 @@ pub(in crate::cli) struct Lines;
 
 impl Lines {
     pub(super) fn started(&mut self, metainfo: &Metainfo) {
-        terminal::out(&format!(
+        terminal::tell(&format!(
             "{}: {} in {} pieces",
             escape_field(metainfo.name.as_bytes()),
             units::bytes(metainfo.geometry.total()),
@@ -22,17 +22,17 @@ impl Lines {
     pub(super) fn tick(&mut self, state: &State, labels: &Labels) {
         let time = units::time(state.elapsed);
         if state.torrents.len() > LINES_MAX {
-            return terminal::out(&format!("{time} {}", together(state)));
+            return terminal::tell(&format!("{time} {}", together(state)));
         }
         let several = labels.len() > 1;
         for it in &state.torrents {
             let label = labels.get(&it.torrent).filter(|_| several);
             let name = label.map_or(String::new(), |label| format!("{}: ", label.name));
             if it.phase == Phase::Describing {
-                terminal::out(&format!("{time} {name}{}", describing(it)));
+                terminal::tell(&format!("{time} {name}{}", describing(it)));
                 continue;
             }
-            terminal::out(&format!(
+            terminal::tell(&format!(
                 "{time} {name}{}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
                 phase(it.phase),
                 it.pieces_have,

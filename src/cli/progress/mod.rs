@@ -102,7 +102,7 @@ impl Progress {
         match self {
             Self::Json(json) => json.complete(state, torrent, label),
             Self::Bar(_) | Self::Lines(_) | Self::None if !quiet => {
-                terminal::out(&summary(state.elapsed, torrent, &label.name));
+                terminal::tell_end(&summary(state.elapsed, torrent, &label.name));
             }
             Self::Bar(_) | Self::Lines(_) | Self::None => {}
         }
