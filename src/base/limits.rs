@@ -60,6 +60,8 @@ pub const CONNECT_FAILURES_MAX: u32 = 3;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that has said nothing for so long is gone (twice the usual keep-alive).
 pub const SILENCE_MAX: Duration = Duration::from_secs(240);
+/// A connection over which neither side has wanted anything for so long is closed, keep-alives or not (as libtorrent).
+pub const INACTIVE_MAX: Duration = Duration::from_secs(600);
 /// A peer that takes none of our bytes for so long is closed.
 pub const STUCK_SEND_MAX: Duration = Duration::from_secs(60);
 /// A peer that has been of no use for so long makes room for an untried one.

@@ -32,6 +32,7 @@ fn a_peer_silent_for_240_seconds_is_closed() {
 fn a_keep_alive_is_a_sign_of_life() {
     let mut scene = Scene::new(4);
     let peer = scene.peer(1, MODERN);
+    scene.says(peer, Message::Interested);
     for round in 1..=100 {
         scene.run_to(f64::from(round) * 23.0);
         if round % 10 == 0 {
@@ -40,6 +41,27 @@ fn a_keep_alive_is_a_sign_of_life() {
         scene.sent(peer);
     }
     assert!(!scene.is_closed(peer));
+}
+
+#[test]
+fn a_connection_that_neither_side_wants_anything_of_is_closed_after_600_seconds() {
+    let mut scene = Scene::new(4);
+    let peer = scene.peer(1, MODERN);
+    scene.says(peer, Message::Interested);
+    for second in (5..=100).step_by(5) {
+        scene.run_to(f64::from(second));
+        scene.sent(peer);
+    }
+    scene.says(peer, Message::NotInterested);
+    for second in (105..=705).step_by(5) {
+        assert!(!scene.is_closed(peer), "before {second}");
+        scene.run_to(f64::from(second));
+        // It says that it lives, and takes what we say.
+        scene.says(peer, Message::KeepAlive);
+        scene.sent(peer);
+    }
+    scene.run_to(710.0);
+    assert!(scene.is_closed(peer));
 }
 
 #[test]

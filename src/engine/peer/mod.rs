@@ -69,6 +69,8 @@ pub struct Peer {
     pub of_use: Instant,
     /// When it last gave us a block; at first, when it came.
     pub gave: Instant,
+    /// When one of us last wanted something of the other; a sweep may be behind.
+    pub wanted: Instant,
     /// Payload from it, over the choker's time.
     pub down: Meter,
     /// Payload to it, over the choker's time.
@@ -166,6 +168,7 @@ impl Peer {
             spoke: now,
             of_use: now,
             gave: now,
+            wanted: now,
             down: Meter::new(now, RATE_WINDOW),
             up: Meter::new(now, RATE_WINDOW),
             downloaded: 0,

@@ -69,6 +69,9 @@ impl Session {
         for id in self.torrent_ids() {
             self.for_members(now, id, |cx, id, torrent, peer| {
                 peer.outbox.rest_until(now);
+                if peer.interested || peer.interested_in_us {
+                    peer.wanted = now;
+                }
                 if peer
                     .pipeline
                     .deadline()
@@ -257,6 +260,9 @@ fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
 fn past_time(now: Instant, peer: &Peer) -> Option<Why> {
     if now - peer.heard >= limits::SILENCE_MAX {
         return Some("silent");
+    }
+    if now - peer.wanted >= limits::INACTIVE_MAX {
+        return Some("inactive");
     }
     let stuck = !peer.outbox.is_empty() && now - peer.outbox.moved() >= limits::STUCK_SEND_MAX;
     stuck.then_some("takes nothing")
