@@ -9,9 +9,7 @@ use std::time::Duration;
 use super::progress::{Progress, json};
 use super::terminal;
 use crate::base::escape::escape_field;
-use crate::client::{
-    DiskErrorKind, Error, Event, TorrentId, TorrentSnapshot, can_recover, disk_kind,
-};
+use crate::client::{DiskErrorKind, Error, Event, TorrentId, TorrentSnapshot, disk_kind};
 use crate::wire::metainfo::Metainfo;
 
 /// Everything that is said during a run.
@@ -98,8 +96,7 @@ impl Face {
                 let message = format!("{url}: {why}, it is asked again later");
                 warn("tracker", &message);
             }
-            // What can't pass ends the run, and is said then.
-            Event::DiskTrouble { error, .. } if can_recover(error.kind) => {
+            Event::DiskTrouble { error, .. } => {
                 let message = format!("{}, waiting and trying again", error.message);
                 let kind = disk_kind(error.kind);
                 self.say(elapsed, Level::Error, kind, &message, torrent);
@@ -113,7 +110,6 @@ impl Face {
             | Event::PieceDone { .. }
             | Event::PieceFailed { .. }
             | Event::Complete { .. }
-            | Event::DiskTrouble { .. }
             | Event::Metadata { .. }
             | Event::Tracker { result: Ok(_), .. }
             | Event::PeerConnected { .. }

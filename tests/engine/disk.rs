@@ -16,13 +16,17 @@ fn error(kind: DiskErrorKind) -> DiskError {
 }
 
 fn failed(scene: &mut Scene, piece: u32, index: u32) {
+    failed_with(scene, piece, index, DiskErrorKind::Full);
+}
+
+fn failed_with(scene: &mut Scene, piece: u32, index: u32, kind: DiskErrorKind) {
     let torrent = scene.torrent;
     let block = scene.meta.geometry.block(Piece(piece), index);
     scene.disk(DiskDone::WriteFailed {
         torrent,
         block,
         buffer: None,
-        error: error(DiskErrorKind::Full),
+        error: error(kind),
     });
 }
 
@@ -58,6 +62,31 @@ fn a_full_disk_pauses_and_one_block_tries_it_after_ten_seconds() {
     ));
     let sent = scene.sent(peer);
     assert_eq!(sent.len(), 3, "all the rest: {sent:?}");
+}
+
+#[test]
+fn an_input_output_error_is_told_again_if_it_is_still_there_at_the_second_try() {
+    let mut scene = Scene::new(4);
+    scene.disk_works = false;
+    let peer = scene.giver(1, MODERN, &[0, 1]);
+    let trouble = |event: &&Event| matches!(event, Event::DiskTrouble { .. });
+    for (piece, index) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        scene.gives(peer, piece, index);
+        failed_with(&mut scene, piece, index, DiskErrorKind::Io);
+    }
+    assert_eq!(scene.events.iter().filter(trouble).count(), 1);
+    scene.sent(peer);
+    scene.run_to(12.0);
+    let asked = scene.sent(peer);
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let (piece, index) = if asked[0].contains("0/0") {
+        (0, 0)
+    } else {
+        (1, 0)
+    };
+    scene.gives(peer, piece, index);
+    failed_with(&mut scene, piece, index, DiskErrorKind::Io);
+    assert_eq!(scene.events.iter().filter(trouble).count(), 2);
 }
 
 #[test]

@@ -36,7 +36,7 @@ use self::pieces::Pieces;
 use self::super_seed::SuperSeed;
 use self::swarm::{Origin, Swarm};
 use super::command::{AddTorrent, Aim};
-use super::io::{ConnId, DiskError, DiskOp, Event, Output, TorrentId};
+use super::io::{ConnId, DiskError, DiskErrorKind, DiskOp, Event, Output, TorrentId};
 use super::peer::{Availability, Peer};
 use super::stats::Phase;
 use crate::base::bitfield::Bitfield;
@@ -406,10 +406,12 @@ impl Torrent {
 
     /// The disk failed: nothing is asked for until it is tried again.
     pub fn handle_disk_trouble(&mut self, cx: &mut Context<'_>, error: DiskError) {
+        // An input/output error may pass, and so is told again if it has not when the disk is tried again.
+        let again = |known: &DiskTrouble| known.trying && error.kind == DiskErrorKind::Io;
         if self
             .disk
             .as_ref()
-            .is_none_or(|known| known.error.kind != error.kind)
+            .is_none_or(|known| known.error.kind != error.kind || again(known))
         {
             let event = Event::DiskTrouble {
                 torrent: self.id,
