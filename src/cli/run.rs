@@ -15,11 +15,14 @@ use crate::base::memory::Memory;
 use crate::client::{
     Client, Error, Event, Goal, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
 };
+use crate::reactor::EarlyEnd;
 
 /// Downloads or seeds the torrents. What goes wrong with one does not stop the others; the highest status of all
 /// counts.
 pub(super) fn run(options: &Options) -> Exit {
     let mut face = Face::new(Progress::new(options), options.quiet);
+    // Until there is a client that looks at signals, they end the process.
+    let early = EarlyEnd::new(Exit::Interrupted as i32);
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }
@@ -37,6 +40,7 @@ pub(super) fn run(options: &Options) -> Exit {
             return worst.max(Exit::of(&error));
         }
     };
+    drop(early);
     let mut run = Run::new(client, &mut face);
     for target in targets {
         worst = worst.max(run.add(options, target));

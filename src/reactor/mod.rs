@@ -61,6 +61,7 @@ use crate::wire::metainfo::Metainfo;
 pub use self::clock::Clock;
 pub use self::host::HostId;
 pub use self::listen::Listening;
+pub use self::signals::EarlyEnd;
 
 /// The loop: sessions, their sockets and disks, on one thread.
 pub struct Reactor {
@@ -290,10 +291,12 @@ impl Reactor {
         let rest = self.calm.rest(now);
         let rest = wait.map_or(rest, |wait| wait.min(rest));
         if !rest.is_zero() {
+            self.clock.wait_begins(Some(rest));
             self.net.rest(rest)?;
             now = self.clock.now();
             wait = self.wait_at_most(now, most);
         }
+        self.clock.wait_begins(wait);
         self.net.wait(&mut self.events, wait)?;
         let now = self.clock.now();
         self.moved = 0;
