@@ -10,22 +10,33 @@ use std::time::Duration;
 use sha1::{Digest as _, Sha1};
 use socket2::{Domain, Socket, Type};
 
-use crate::program::{PIECE, torrent};
+use crate::program::{PIECE, Scene, torrent_in};
 
 /// Whom it is about: an address, and the torrent there.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) payload: Arc<Vec<u8>>,
+    /// Bytes of a piece.
+    pub(crate) piece: usize,
 }
 
 impl Target {
+    /// The torrent of a scene, at this address.
+    pub(crate) fn of(scene: &Scene, address: &str) -> Self {
+        Self {
+            address: address.parse().expect("an address"),
+            payload: Arc::new(scene.payload.clone()),
+            piece: PIECE,
+        }
+    }
+
     pub(crate) fn pieces(&self) -> usize {
-        self.payload.len().div_ceil(PIECE)
+        self.payload.len().div_ceil(self.piece)
     }
 
     fn info_hash(&self) -> [u8; 20] {
-        let file = torrent(&self.payload, None);
+        let file = torrent_in(&self.payload, self.piece, None);
         let at = file.windows(6).position(|bytes| bytes == b"4:info");
         let info = &file[at.expect("it has one") + 6..file.len() - 1];
         Sha1::digest(info).into()
@@ -136,11 +147,22 @@ pub(crate) fn listen(
     payload: &Arc<Vec<u8>>,
     behave: impl Fn(&mut TcpStream, &Target) + Send + 'static,
 ) -> SocketAddr {
+    listen_in(host, payload, PIECE, behave)
+}
+
+/// The same for a torrent in pieces of this length.
+pub(crate) fn listen_in(
+    host: u8,
+    payload: &Arc<Vec<u8>>,
+    piece: usize,
+    behave: impl Fn(&mut TcpStream, &Target) + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, host), 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let target = Target {
         address,
         payload: Arc::clone(payload),
+        piece,
     };
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -186,7 +208,7 @@ pub(crate) fn answer(
         }
         let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().expect("four"));
         let (index, begin, len) = (number(0), number(4), number(8) as usize);
-        let from = index as usize * PIECE + begin as usize;
+        let from = index as usize * target.piece + begin as usize;
         let reply = how(index, begin, &target.payload[from..from + len]);
         if stream.write_all(&reply).is_err() {
             return;

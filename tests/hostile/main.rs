@@ -6,10 +6,16 @@
     reason = "faulty peers are threads that block and sleep, in real time"
 )]
 
+mod crowds;
 mod downloads;
+mod faces;
+mod files;
+mod kills;
 mod kit;
 mod limits;
 #[path = "../program/mod.rs"]
 mod program;
+mod signals;
 mod stage;
+mod torrents;
 mod uploads;

@@ -1,12 +1,11 @@
 //! One harness for all cases: the invariants are checked here, once.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kit::Target;
+use crate::program::judge::{Process, judge};
 use crate::program::{Ended, PIECE, Running, Scene};
 
 /// A seeder goes through `fault`, and is afterwards what it was: it serves, and has let everything go.
@@ -27,10 +26,7 @@ fn seeder_run(scene: &Scene, out: &str, fault: impl Fn(&Target)) -> u64 {
     fetch(scene, &address, &format!("{out}-before"));
     let process = Process(seeder.id());
     let fds = process.settled_fds();
-    fault(&Target {
-        address: address.parse().expect("an address"),
-        payload: Arc::new(scene.payload.clone()),
-    });
+    fault(&Target::of(scene, &address));
     fetch(scene, &address, &format!("{out}-after"));
     // I4: what the hostile party took is given back; a greeting may last ten seconds.
     let end = Instant::now() + Duration::from_secs(20);
@@ -65,73 +61,6 @@ pub(crate) fn a_download_completes(scene: &Scene, peers: &[SocketAddr]) -> Ended
     judge(scene, &ended, 0);
     assert!(scene.is_complete("out/x.bin"));
     ended
-}
-
-/// What holds at every end: the exit status (I1, I8), lines fit for a terminal (I7), nothing beside the
-/// directories (I5).
-#[track_caller]
-pub(crate) fn judge(scene: &Scene, ended: &Ended, status: i32) {
-    assert_eq!(ended.code(), status, "{ended:?}");
-    for line in ended.stderr.lines() {
-        assert!(!line.contains(char::is_control), "{line:?}");
-        assert!(line.len() < 1000, "{line:?}");
-    }
-    let ours = ["seed", "x.torrent", "out", "state", "config"];
-    for entry in fs::read_dir(scene.path("")).expect("the scene") {
-        let name = entry.expect("readable").file_name();
-        let name = name.to_string_lossy();
-        let known = ours.contains(&&*name) || name.ends_with("-before") || name.ends_with("-after");
-        assert!(known, "{name} was made");
-    }
-}
-
-/// A running program, seen from outside.
-pub(crate) struct Process(pub(crate) u32);
-
-impl Process {
-    /// Descriptors that are open.
-    pub(crate) fn fds(&self) -> usize {
-        let dir = fs::read_dir(format!("/proc/{}/fd", self.0));
-        dir.expect("it runs").count()
-    }
-
-    /// The descriptors of a seeder whose last peer has left.
-    fn settled_fds(&self) -> usize {
-        let mut fds = self.fds();
-        for _ in 0..10 {
-            thread::sleep(Duration::from_millis(50));
-            fds = fds.min(self.fds());
-        }
-        fds
-    }
-
-    fn threads(&self) -> usize {
-        let dir = fs::read_dir(format!("/proc/{}/task", self.0));
-        dir.expect("it runs").count()
-    }
-
-    /// The most memory it ever had, in KiB.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-        let number = line.and_then(|line| line.split_ascii_whitespace().nth(1));
-        number.expect("Linux says so").parse().expect("a number")
-    }
-
-    /// Processor time it has used.
-    pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).expect("it runs");
-        let behind = stat.rsplit(')').next().expect("a name in brackets");
-        let mut fields = behind.split_ascii_whitespace().skip(11);
-        let mut ticks = || {
-            fields
-                .next()
-                .expect("a field")
-                .parse::<u64>()
-                .expect("ticks")
-        };
-        Duration::from_millis((ticks() + ticks()) * 10)
-    }
 }
 
 /// KiB that a hostile input may cost.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,40 @@ pub(crate) fn name_server(names: &[(&str, &[&str])]) {
             }
         }
     });
+}
+
+/// Names that stand for the first address when they are first asked for, and for the second from then on, each answer
+/// good for no time at all; how often it was asked for an IPv4 address.
+pub(crate) fn rebinding_server(names: &[(&str, &str, &str)]) -> Arc<AtomicU32> {
+    let table = |which: fn(&(&str, &str, &str)) -> String| -> BTreeMap<String, Vec<IpAddr>> {
+        let address = |it| vec![which(it).parse().expect("an address")];
+        names
+            .iter()
+            .map(|it| (it.0.to_owned(), address(it)))
+            .collect()
+    };
+    let (first, then) = (table(|it| it.1.to_owned()), table(|it| it.2.to_owned()));
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let socket = UdpSocket::bind((NAME_SERVER, 53)).expect("a private network");
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let turned = counted.load(Ordering::Relaxed) > 0;
+            let names = if turned { &then } else { &first };
+            let Some(mut reply) = answer(names, &buffer[..len]) else {
+                continue;
+            };
+            // The time to live stands before the length and the four bytes of the address.
+            if reply[7] == 1 {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let at = reply.len() - 10;
+                reply[at..at + 4].fill(0);
+            }
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    asked
 }
 
 fn answer(names: &BTreeMap<String, Vec<IpAddr>>, query: &[u8]) -> Option<Vec<u8>> {
@@ -74,7 +109,20 @@ pub(crate) fn http_server(
     tls: Option<Arc<rustls::ServerConfig>>,
     reply: Reply,
 ) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).expect("a free port");
+    serve_at(TcpListener::bind((ip, 0)), tls, reply)
+}
+
+/// Serves plain HTTP at this very port.
+pub(crate) fn http_server_at(ip: &str, port: u16, reply: Reply) -> SocketAddr {
+    serve_at(TcpListener::bind((ip, port)), None, reply)
+}
+
+fn serve_at(
+    listener: std::io::Result<TcpListener>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    reply: Reply,
+) -> SocketAddr {
+    let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
         for tcp in listener.incoming().flatten() {

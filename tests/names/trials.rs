@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,9 +13,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::certificates::{Authority, self_signed};
-use crate::namespace::{Needs, Play, is_there};
+use crate::namespace::{Needs, Play, is_there, must};
+use crate::program::judge::{Process, judge};
 use crate::program::{PIECE, Running, Scene, torrent};
-use crate::servers::{NAME_SERVER, deaf, endless, gruff, http_server, name_server, peers, whole};
+use crate::servers::{
+    NAME_SERVER, deaf, endless, gruff, http_server, http_server_at, name_server, peers,
+    rebinding_server, whole,
+};
 
 /// Every trial.
 pub(crate) const ALL: &[Play] = &[
@@ -42,6 +46,31 @@ pub(crate) const ALL: &[Play] = &[
     (
         "trackers_that_mean_harm_cost_no_memory",
         trackers_that_mean_harm_cost_no_memory,
+        Needs::Network,
+    ),
+    (
+        "d11_no_proxy_of_the_environment_is_asked",
+        d11_no_proxy_of_the_environment_is_asked,
+        Needs::Network,
+    ),
+    (
+        "e5_a_flood_of_made_up_answers_changes_nothing",
+        e5_a_flood_of_made_up_answers_changes_nothing,
+        Needs::Network,
+    ),
+    (
+        "e6_a_victim_that_is_named_ten_thousand_times_is_called_once",
+        e6_a_victim_that_is_named_ten_thousand_times_is_called_once,
+        Needs::Network,
+    ),
+    (
+        "f3_a_name_that_turns_to_a_local_address_is_seen_through",
+        f3_a_name_that_turns_to_a_local_address_is_seen_through,
+        Needs::Network,
+    ),
+    (
+        "f4_a_machine_without_network_and_names_is_waited_for",
+        f4_a_machine_without_network_and_names_is_waited_for,
         Needs::Network,
     ),
 ];
@@ -288,6 +317,179 @@ fn trackers_that_mean_harm_cost_no_memory() {
     }
     assert_eq!(loops.load(Ordering::Relaxed), 6, "five redirects at most");
     assert_eq!(victim_calls.load(Ordering::Relaxed), 0, "never called");
+}
+
+fn d11_no_proxy_of_the_environment_is_asked() {
+    let scene = Scene::new("names-proxy", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let proxy = http_server(
+        "127.0.0.8",
+        None,
+        Arc::new(move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }),
+    );
+    let tracker = http_server("127.0.0.9", None, peers(&[parsed(&address)]));
+    let url = format!("http://{tracker}/announce");
+    let file = http_server("127.0.0.10", None, whole(tiers(&scene.payload, &[url])));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+    command.arg(format!("http://{file}/x.torrent"));
+    command.args(["-o", "out", "--port", "0"]);
+    for variable in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env(variable, format!("http://{proxy}"));
+        command.env(variable.to_uppercase(), format!("http://{proxy}"));
+    }
+    let ended = scene.start_command(command).end();
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(scene.is_complete("out/x.bin"));
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+/// A UDP tracker that hears, and what it hears of.
+fn udp_tracker() -> (UdpSocket, String) {
+    let socket = UdpSocket::bind("127.0.0.9:0").expect("a free port");
+    let url = format!(
+        "udp://{}/announce",
+        socket.local_addr().expect("it is bound")
+    );
+    (socket, url)
+}
+
+fn e5_a_flood_of_made_up_answers_changes_nothing() {
+    let scene = Scene::new("names-spoof", 20 * PIECE);
+    let (tracker, url) = udp_tracker();
+    scene.write("x.torrent", &tiers(&scene.payload, &[url]));
+    // Nobody may be called: who is, was named in a made-up answer.
+    let victim = std::net::TcpListener::bind("127.0.0.77:7777").expect("a private network");
+    victim.set_nonblocking(true).expect("TCP");
+    let download = start(&scene, &[]);
+    let mut query = [0; 64];
+    let (_, from) = tracker.recv_from(&mut query).expect("it asks");
+    let cpu = Process(download.id()).cpu();
+    let began = Instant::now();
+    let elsewhere = UdpSocket::bind("127.0.0.8:0").expect("a free port");
+    let mut state = 1u32;
+    let mut sent = 0;
+    // A hundred thousand a second, for two seconds.
+    while began.elapsed() < Duration::from_secs(2) {
+        if f64::from(sent) > began.elapsed().as_secs_f64() * 100_000.0 {
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
+        }
+        for action in [0u32, 1, 3] {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mut answer = [action.to_be_bytes(), state.to_be_bytes()].concat();
+            answer.extend([
+                0, 0, 7, 8, 0, 0, 0, 1, 0, 0, 0, 1, 127, 0, 0, 77, 0x1e, 0x61,
+            ]);
+            // From the very address too, as one that can forge it would send them; but it can't know the number.
+            let socket = if sent % 2 == 0 { &tracker } else { &elsewhere };
+            let _ = socket.send_to(&answer, from);
+            sent += 1;
+        }
+    }
+    let busy = Process(download.id()).cpu() - cpu;
+    assert!(busy < began.elapsed().mul_f64(0.3), "{busy:?} for {sent}");
+    assert!(victim.accept().is_err(), "a made-up answer was believed");
+    download.signal("-INT");
+    judge(&scene, &download.end(), 6);
+}
+
+fn e6_a_victim_that_is_named_ten_thousand_times_is_called_once() {
+    let scene = Scene::new("names-victim", 20 * PIECE);
+    let (tracker, url) = udp_tracker();
+    scene.write("x.torrent", &tiers(&scene.payload, &[url]));
+    let victim = std::net::TcpListener::bind("127.0.0.77:53").expect("a private network");
+    std::thread::spawn(move || {
+        let mut query = [0; 2048];
+        while let Ok((len, from)) = tracker.recv_from(&mut query) {
+            let (action, transaction) = (query[11], &query[12..16]);
+            let mut answer = vec![0, 0, 0, action];
+            answer.extend(transaction);
+            match action {
+                0 => answer.extend([1, 2, 3, 4, 5, 6, 7, 8]),
+                _ => {
+                    answer.extend([0, 0, 7, 8, 0, 0, 0, 1, 0, 0, 0, 1]);
+                    answer.extend([127, 0, 0, 77, 0, 53].repeat(10_000));
+                }
+            }
+            assert!(len >= 16);
+            let _ = tracker.send_to(&answer, from);
+        }
+    });
+    let download = start(&scene, &[]);
+    let (first, _) = victim.accept().expect("it is called");
+    drop(first);
+    victim.set_nonblocking(true).expect("TCP");
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(victim.accept().is_err(), "it is called again and again");
+    assert!(most_memory(&download) < 16 * 1024);
+    download.signal("-INT");
+    judge(&scene, &download.end(), 6);
+}
+
+fn f3_a_name_that_turns_to_a_local_address_is_seen_through() {
+    name_servers_are_known();
+    let scene = Scene::new("names-rebind", 20 * PIECE);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let victim = http_server(
+        "127.0.0.1",
+        None,
+        Arc::new(move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }),
+    );
+    let turning = rebinding_server(&[("rebind.test", "198.51.100.7", "127.0.0.1")]);
+    // By the time it sends on, the name stands for another machine.
+    let port = victim.port();
+    let public = http_server_at(
+        "198.51.100.7",
+        port,
+        Arc::new(move |_, line| {
+            std::thread::sleep(Duration::from_secs(6));
+            let to = format!("http://rebind.test:{port}/announce?again");
+            let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n");
+            let _ = line.write_all(head.as_bytes());
+        }),
+    );
+    assert_eq!(public.port(), port);
+    let url = format!("http://rebind.test:{port}/announce");
+    scene.write(
+        "x.torrent",
+        &tiers(&scene.payload, std::slice::from_ref(&url)),
+    );
+    let mut download = start(&scene, &[]);
+    assert_eq!(kinds(&mut download, 1)[&url], "[tracker.ssrf]");
+    assert!(turning.load(Ordering::Relaxed) > 1, "it was resolved twice");
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "never called");
+    download.signal("-INT");
+    judge(&scene, &download.end(), 6);
+}
+
+fn f4_a_machine_without_network_and_names_is_waited_for() {
+    let scene = Scene::new("names-nothing", 20 * PIECE);
+    must("mount -t tmpfs tmpfs /etc");
+    must("ip link set lo down");
+    let url = "http://tracker.test:7070/announce".to_owned();
+    scene.write(
+        "x.torrent",
+        &tiers(&scene.payload, std::slice::from_ref(&url)),
+    );
+    let mut download = start(&scene, &[]);
+    assert_eq!(kinds(&mut download, 1)[&url], "[dns]");
+    let began = Instant::now();
+    must("ip link set lo up");
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    http_server_at("127.0.0.9", 7070, peers(&[parsed(&address)]));
+    name_server(&[("tracker.test", &["127.0.0.9"])]);
+    name_servers_are_known();
+    download.line_with("\"connected\"");
+    assert!(began.elapsed() < Duration::from_secs(60));
+    judge(&scene, &download.end(), 0);
+    assert!(scene.is_complete("out/x.bin"));
 }
 
 /// The program as it fetches `x.torrent`, with these variables.

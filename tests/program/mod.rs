@@ -1,6 +1,8 @@
 //! The real program in a directory of its own, for tests that need nothing else.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub(crate) mod judge;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -156,6 +158,18 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Peers that went, by JSON lines, for another reason than that nobody needed anything more.
+    pub(crate) fn given_up(&self) -> Vec<&str> {
+        let gone = self.stdout.lines().filter(|line| line.contains("\"gone\""));
+        gone.filter(|line| !line.contains("both have everything"))
+            .collect()
+    }
+
+    /// The exit status; none if a signal ended it.
+    pub(crate) fn status(&self) -> Option<i32> {
+        self.status.code()
+    }
+
     /// The exit status, which must not be that of a panic or of a signal.
     #[track_caller]
     pub(crate) fn code(&self) -> i32 {
@@ -222,12 +236,17 @@ fn payload(length: usize) -> Vec<u8> {
 
 /// A torrent of one file `x.bin`.
 pub(crate) fn torrent(payload: &[u8], announce: Option<&str>) -> Vec<u8> {
-    let hashes: Vec<u8> = payload.chunks(PIECE).flat_map(Sha1::digest).collect();
+    torrent_in(payload, PIECE, announce)
+}
+
+/// The same in pieces of this length.
+pub(crate) fn torrent_in(payload: &[u8], piece: usize, announce: Option<&str>) -> Vec<u8> {
+    let hashes: Vec<u8> = payload.chunks(piece).flat_map(Sha1::digest).collect();
     let announce = announce.map_or(String::new(), |url| {
         format!("8:announce{}:{url}", url.len())
     });
     let mut bytes = format!(
-        "d{announce}4:infod6:lengthi{}e4:name5:x.bin12:piece lengthi{PIECE}e6:pieces{}:",
+        "d{announce}4:infod6:lengthi{}e4:name5:x.bin12:piece lengthi{piece}e6:pieces{}:",
         payload.len(),
         hashes.len()
     )
