@@ -6,7 +6,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use minitorrent::client::TorrentClient;
-use program::{PIECE, Running, Scene, number, torrent, tracker_answer, web_server};
+use program::{
+    PIECE, Running, Scene, number, text, torrent, torrent_of, tracker_answer, web_server,
+};
 
 #[test]
 fn two_programs_exchange_a_torrent_without_a_tracker() {
@@ -21,6 +23,146 @@ fn two_programs_exchange_a_torrent_without_a_tracker() {
     assert_eq!(ended.code(), 0, "{ended:?}");
     let last = ended.stdout.lines().last().expect("the last event");
     assert_eq!(number(last, "uploaded"), scene.payload.len() as u64);
+}
+
+/// Three torrents of one file each beside each other: `a.bin`, `b.bin`, `c.bin`, in `seed` and as `NAME.torrent`.
+fn three(name: &str) -> Scene {
+    let scene = Scene::new(name, 40 * PIECE);
+    for (n, file) in [(1, "a.bin"), (2, "b.bin"), (3, "c.bin")] {
+        let mut payload = scene.payload.clone();
+        payload.rotate_left(n * 1000);
+        scene.write(&format!("seed/{file}"), &payload);
+        let bytes = torrent_of(file, &payload, None);
+        scene.write(&format!("{file}.torrent"), &bytes);
+    }
+    scene
+}
+
+const THREE: [&str; 3] = ["a.bin.torrent", "b.bin.torrent", "c.bin.torrent"];
+
+/// A process that seeds all three, and its address.
+fn seeder_of_three(scene: &Scene) -> (Running, String) {
+    let more = ["-o", "seed", "--json"];
+    let mut seeder = scene.start(&[&["seed"], &THREE[..], &more, &ALONE].concat());
+    let port = number(&seeder.line_with("\"started\""), "port");
+    let mut complete = std::collections::BTreeSet::new();
+    while complete.len() < 3 {
+        let progress = seeder.line_with("\"progress\"");
+        if number(&progress, "pieces") == number(&progress, "of") {
+            complete.insert(text(&progress, "info_hash"));
+        }
+    }
+    (seeder, format!("127.0.0.1:{port}"))
+}
+
+const ALONE: [&str; 4] = ["--port", "0", "--no-dht", "--no-lsd"];
+
+#[test]
+fn three_torrents_come_from_one_process_to_one_process_and_a_broken_one_stops_nobody() {
+    let scene = three("three");
+    scene.write("broken.torrent", b"d4:infod6:lengthi1e");
+    // Where the second one goes something else is in its way.
+    fs::create_dir_all(scene.path("out/b.bin")).expect("a new directory");
+    let (seeder, address) = seeder_of_three(&scene);
+    let more = ["-o", "out", "--json", "--peers", &address];
+    let torrents = [&THREE[..], &["broken.torrent"]].concat();
+    let ended = scene.run(&[&torrents, &more[..], &ALONE].concat());
+    // 3 for the broken torrent, 4 for the place that is taken: the highest counts.
+    assert_eq!(ended.code(), 4, "{ended:?}");
+    for file in ["a.bin", "c.bin"] {
+        let (ours, theirs) = (format!("out/{file}"), format!("seed/{file}"));
+        let read = |name: &str| fs::read(scene.path(name)).expect("it is there");
+        assert!(read(&ours) == read(&theirs), "{file}");
+    }
+    let errors: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].starts_with("error[torrent.truncated]: broken.torrent: "));
+    assert!(errors[0].ends_with(", it is left out"), "{errors:?}");
+    assert!(errors[1].starts_with("error[disk.not-regular]: b.bin: "));
+    // Every event says which torrent it is about, and each torrent ends once.
+    let mut complete = Vec::new();
+    for line in ended
+        .stdout
+        .lines()
+        .filter(|line| !line.contains("torrent.truncated"))
+    {
+        assert_eq!(text(line, "info_hash").len(), 40, "{line}");
+        if text(line, "event") == "complete" {
+            complete.push(text(line, "info_hash"));
+        }
+    }
+    complete.sort();
+    complete.dedup();
+    assert_eq!(complete.len(), 2, "{ended:?}");
+    seeder.signal("-INT");
+    let seeder = seeder.end();
+    assert_eq!(seeder.code(), 0, "{seeder:?}");
+}
+
+#[test]
+fn a_torrent_named_twice_is_taken_once_and_one_in_the_place_of_another_is_left_out() {
+    let scene = three("clash");
+    let other = torrent_of("A.BIN", &scene.payload, None);
+    scene.write("other.torrent", &other);
+    let (_seeder, address) = seeder_of_three(&scene);
+    let hash = text(
+        scene
+            .run(&["show", "b.bin.torrent", "--json"])
+            .stdout
+            .trim(),
+        "info_hash",
+    );
+    let torrents = [
+        "a.bin.torrent",
+        &hash,
+        "b.bin.torrent",
+        "a.bin.torrent",
+        "other.torrent",
+    ];
+    let more = ["-o", "out", "--peers", &address];
+    let ended = scene.run(&[&torrents[..], &more, &ALONE].concat());
+    assert_eq!(ended.code(), 2, "{ended:?}");
+    let twice = "the torrent is named twice, it is taken once";
+    let expected = [
+        format!("warning[torrent.twice]: b.bin.torrent: {twice}"),
+        format!("warning[torrent.twice]: a.bin.torrent: {twice}"),
+        "error[torrent.clash]: A.BIN: its files would lie in out where those of a.bin do, it is left \
+         out; give it an output directory of its own"
+            .into(),
+    ];
+    assert_eq!(ended.stderr.lines().collect::<Vec<_>>(), expected);
+    for file in ["a.bin", "b.bin"] {
+        let read = |dir: &str| fs::read(scene.path(dir).join(file)).expect("it is there");
+        assert!(read("out") == read("seed"), "{file}");
+    }
+    assert!(!scene.path("out/A.BIN").exists());
+}
+
+#[test]
+fn a_torrent_that_nobody_has_gives_up_for_itself_and_says_why() {
+    let scene = three("one-starves");
+    let (_seeder, address) = seeder_of_three(&scene);
+    // The seeder does not know this one.
+    let more = [
+        "-o",
+        "out",
+        "--stop-timeout",
+        "2s",
+        "--json",
+        "--peers",
+        &address,
+    ];
+    let torrents = ["x.torrent", "a.bin.torrent"];
+    let ended = scene.run(&[&torrents[..], &more, &ALONE].concat());
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    let expected = "error[peers.stalled]: x.bin: nothing has moved for the time allowed: the one address \
+                    known is not reached, trying again later, giving up; run again to go on\n";
+    assert_eq!(ended.stderr, expected);
+    let waiting = ended
+        .stdout
+        .lines()
+        .filter(|line| line.contains("\"waiting\":\"the one address"));
+    assert!(waiting.count() > 0, "{ended:?}");
 }
 
 #[test]

@@ -85,6 +85,21 @@ pub const PIECE_MESSAGE_MAX: u32 = 17 * 1024;
 /// Largest extension message (BEP 10): a PEX or metadata message is far smaller.
 pub const EXTENDED_MESSAGE_MAX: u32 = 64 * 1024;
 
+// ------------------------------------------------------------------------------------- the router
+
+/// Connections begun a second: to peers, trackers and name servers together. A home router remembers each for
+/// minutes, in a table of a few thousand that is slow when a third is full; other clients begin 18 to 30.
+pub const CONNECTS: u32 = 20;
+/// Of which at once: all that may be half-open, so that a start is not slower for it.
+pub const CONNECTS_BURST: u32 = 30;
+/// Datagrams sent a second: trackers, name servers, DHT and neighbourhood together. A hundred a second make cheap
+/// routers lose those of others.
+pub const DATAGRAMS: u32 = 50;
+/// Of which at once.
+pub const DATAGRAMS_BURST: u32 = 100;
+/// Datagrams of the DHT that wait for their turn: four seconds' worth; what is older is lost, as on any network.
+pub const DATAGRAMS_HELD: usize = 200;
+
 // --------------------------------------------------------------------------------------- pipeline
 
 /// Requests in flight to a new peer.

@@ -134,6 +134,11 @@ impl Bucket {
         u64::try_from(bytes.max(1)).unwrap_or(u64::MAX)
     }
 
+    /// Whether more is wanted than flows: less than a helping is left, as after the last one.
+    pub fn is_in_use(&self, now: Instant) -> bool {
+        self.waits || self.level_at(now) < self.helping()
+    }
+
     fn level_at(&self, now: Instant) -> i128 {
         let elapsed = (now - self.at).as_micros();
         let gained = i128::from(self.rate) * i128::try_from(elapsed).unwrap_or(i128::MAX >> 64);
@@ -143,6 +148,54 @@ impl Bucket {
     /// A tenth of a second's worth, at least a byte.
     fn helping(&self) -> i128 {
         (i128::from(self.rate) * MICRO / 10).max(MICRO)
+    }
+}
+
+/// So many things a second, and at most so many at once: exact to the microsecond.
+///
+/// ```
+/// # use minitorrent::base::{rate::Pace, time::Instant};
+/// let now = Instant::from_micros(1_000_000);
+/// let mut pace = Pace::new(10, 2);
+/// pace.take(now);
+/// pace.take(now);
+/// assert!(!pace.allows(now));
+/// assert_eq!(pace.due(), Instant::from_micros(1_100_000));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Microseconds from one to the next.
+    every: u64,
+    /// How far `next` may lie in the future.
+    slack: u64,
+    /// When the next one would be due if they came evenly.
+    next: u64,
+}
+
+impl Pace {
+    /// `per_second` a second, of which `burst` may come at once; 0 of either is taken as 1.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let every = 1_000_000 / u64::from(per_second.max(1));
+        Self {
+            every,
+            slack: every * u64::from(burst.max(1) - 1),
+            next: 0,
+        }
+    }
+
+    /// Whether one may come now.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.due() <= now
+    }
+
+    /// Counts one, whether it was allowed or not: those behind it wait for it.
+    pub fn take(&mut self, now: Instant) {
+        self.next = self.next.max(now.as_micros()) + self.every;
+    }
+
+    /// The first moment at which one may come.
+    pub fn due(&self) -> Instant {
+        Instant::from_micros(self.next.saturating_sub(self.slack))
     }
 }
 
@@ -215,6 +268,29 @@ mod tests {
         let (taken, wakes) = drain(Bucket::new(at(0), 100_000), 16_384);
         assert!((983_040..=1_048_576).contains(&taken), "{taken}");
         assert!(wakes < 70);
+    }
+
+    #[test]
+    fn a_pace_gives_its_burst_at_once_and_then_one_at_a_time_to_the_microsecond() {
+        let mut pace = Pace::new(20, 30);
+        let mut given = Vec::new();
+        for ms in 1000..=3000 {
+            while pace.allows(at(ms)) {
+                pace.take(at(ms));
+                given.push(ms);
+            }
+        }
+        let (burst, rest) = given.split_at(30);
+        assert!(burst.iter().all(|ms| *ms == 1000));
+        let evenly: Vec<u64> = (1..=40).map(|n| 1000 + 50 * n).collect();
+        assert_eq!(rest, evenly);
+        // What nobody took is there again, and no more than that.
+        let again = (0..).take_while(|_| {
+            let allowed = pace.allows(at(60_000));
+            pace.take(at(60_000));
+            allowed
+        });
+        assert_eq!(again.count(), 30);
     }
 
     #[test]

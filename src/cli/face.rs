@@ -197,17 +197,24 @@ impl Face {
 
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
-        self.failed(error, name, None);
+        self.failed(error, name, "", None);
     }
 
-    /// As [`Face::error`], for what ended a torrent while others may go on.
-    pub(super) fn torrent_error(&mut self, error: &Error, target: &Metainfo, more: &str) {
+    /// As [`Face::error`], for what ended a torrent while others may go on; `more` goes behind its name, `why` behind
+    /// the error.
+    pub(super) fn torrent_error(
+        &mut self,
+        error: &Error,
+        target: &Metainfo,
+        more: &str,
+        why: &str,
+    ) {
         let name = escape_field(target.name.as_bytes());
         let hash = target.info_hash.to_string();
-        self.failed(error, &format!("{name}{more}"), Some(&hash));
+        self.failed(error, &format!("{name}{more}"), why, Some(&hash));
     }
 
-    fn failed(&mut self, error: &Error, name: &str, hash: Option<&str>) {
+    fn failed(&mut self, error: &Error, name: &str, why: &str, hash: Option<&str>) {
         let own = |error: &Error| match self.several && !name.is_empty() {
             true => format!("{name}: {error}"),
             false => error.to_string(),
@@ -225,8 +232,11 @@ impl Face {
                 (format!("{name}: {error}"), next)
             }
             Error::Disk(disk) => (own(error), advice(disk.kind)),
-            Error::NoSource | Error::NoAnswer => (format!("{name}: {error}"), "giving up"),
-            Error::Stalled => (format!("{name}: {error}"), "giving up; run again to go on"),
+            Error::NoSource | Error::NoAnswer => (format!("{name}: {error}{why}"), "giving up"),
+            Error::Stalled => {
+                let next = "giving up; run again to go on";
+                (format!("{name}: {error}{why}"), next)
+            }
             Error::Incomplete => (
                 format!("{name}: {error}"),
                 "run a download to fetch the rest",

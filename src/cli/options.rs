@@ -203,6 +203,8 @@ impl Options {
         config.super_seed = taker.flag("--super-seed");
         let choices = taker.values("--select", values::choices)?;
         plan.select = choices.into_iter().flatten().collect();
+        let choices = taker.values("--first", values::choices)?;
+        plan.first = choices.into_iter().flatten().collect();
         plan.sequential = taker.flag("--sequential");
         plan.save_torrent = taker.value("--save-torrent", values::path)?;
         let ends = plan.seed_ratio.is_some() || plan.seed_time.is_some();
@@ -537,7 +539,13 @@ fn distance(one: &str, other: &str) -> usize {
 /// The commands that a configuration file has something to say to.
 const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
 /// Options that may be given more than once.
-const REPEATABLE: [&str; 4] = ["--dht-entry-point", "--select", "--tracker", "--web-seed"];
+const REPEATABLE: [&str; 5] = [
+    "--dht-entry-point",
+    "--select",
+    "--first",
+    "--tracker",
+    "--web-seed",
+];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 

@@ -14,6 +14,7 @@ use crate::base::escape::escape_field;
 use crate::base::memory::Memory;
 use crate::client::{
     Client, Error, Event, Goal, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
+    waiting,
 };
 use crate::reactor::EarlyEnd;
 
@@ -74,8 +75,7 @@ fn load_all(options: &Options, face: &mut Face) -> (Vec<Target>, Exit) {
             None => targets.push(target),
             Some(known) => {
                 let name = escape_field(name.as_encoded_bytes());
-                let message =
-                    format!("{name}: the torrent {hash} is named twice, it is taken once");
+                let message = format!("{name}: the torrent is named twice, it is taken once");
                 face.warning(Duration::ZERO, "torrent.twice", &message);
                 known.peers.extend(target.peers);
                 if known.metainfo.is_stand_in() {
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
             let dir = escape_field(dir.as_os_str().as_encoded_bytes());
             let nowhere = format!(" (there is no {dir})");
             self.face
-                .torrent_error(&Error::Incomplete, &metainfo, &nowhere);
+                .torrent_error(&Error::Incomplete, &metainfo, &nowhere, "");
             return Exit::Incomplete;
         }
         match self.client.add(target, options.plan.clone()) {
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
                 Exit::Complete
             }
             Err(error) => {
-                self.face.torrent_error(&error, &metainfo, "");
+                self.face.torrent_error(&error, &metainfo, "", "");
                 Exit::of(&error)
             }
         }
@@ -255,11 +255,18 @@ impl<'a> Run<'a> {
                 }
             }
             Err(error) => {
-                let more = match (&error, &snapshot) {
-                    (Error::Incomplete, Some(it)) => format!(" ({})", have(it)),
-                    _ => String::new(),
-                };
-                self.face.torrent_error(&error, download.metainfo(), &more);
+                let metainfo = download.metainfo();
+                let (mut more, mut why) = (String::new(), String::new());
+                match (&error, &snapshot) {
+                    (Error::Incomplete, Some(it)) => {
+                        more = format!(" ({} of {} pieces)", it.pieces_have, it.pieces);
+                    }
+                    (Error::Stalled | Error::NoSource, Some(it)) => {
+                        why = waiting(it).map_or(why, |cause| format!(": {cause}"));
+                    }
+                    _ => {}
+                }
+                self.face.torrent_error(&error, metainfo, &more, &why);
                 self.worst = self.worst.max(Exit::of(&error));
             }
         }
@@ -340,8 +347,4 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
 /// Whether a directory is there, as far as that can be seen.
 fn is_there(dir: &Path) -> bool {
     dir.try_exists().unwrap_or(true)
-}
-
-fn have(torrent: &TorrentSnapshot) -> String {
-    format!("{} of {} pieces", torrent.pieces_have, torrent.pieces)
 }

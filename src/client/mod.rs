@@ -61,4 +61,5 @@ pub use crate::disk::files::Allocate;
 pub use crate::engine::dht::Router;
 pub use crate::engine::io::{DiskError, DiskErrorKind, Event, TorrentId};
 pub use crate::engine::stats::{PeerSnapshot, Phase, Snapshot, TorrentSnapshot};
+pub use crate::engine::why::{Waiting, waiting};
 pub use crate::net::resolver::Families;

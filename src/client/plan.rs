@@ -52,6 +52,8 @@ pub struct Plan {
     pub force: bool,
     /// The files that are wanted; none named: all of them.
     pub select: Vec<Choice>,
+    /// The files that come before the others.
+    pub first: Vec<Choice>,
     /// Whether pieces are fetched in their order.
     pub sequential: bool,
     /// Where a torrent file is written when it becomes known what a magnet link stands for; a directory: in it, under
@@ -76,6 +78,7 @@ impl Default for Plan {
             allocate: Allocate::Sparse,
             force: false,
             select: Vec::new(),
+            first: Vec::new(),
             sequential: false,
             save_torrent: None,
             seed_ratio: None,

@@ -510,18 +510,25 @@ impl Client {
     /// Where a torrent's files go and which of them are wanted.
     fn choose(&self, metainfo: &Metainfo, plan: &Plan) -> Result<(Place, Selection), Error> {
         let mut place = plan.place(self.config.state_dir.as_ref());
-        let sequential = plan.sequential;
-        let mut pieces = None;
+        let mut selection = Selection {
+            sequential: plan.sequential,
+            ..Selection::default()
+        };
         if !plan.select.is_empty() {
             let chosen = choose(&plan.select, metainfo);
-            let chosen = chosen.ok_or_else(|| Error::Torrent {
-                kind: "torrent.select",
-                message: "no file with anything in it is selected".into(),
-            })?;
+            if chosen.pieces.is_empty() {
+                return Err(Error::Torrent {
+                    kind: "torrent.select",
+                    message: "no file with anything in it is selected".into(),
+                });
+            }
             place.unwanted = chosen.unwanted;
-            pieces = Some(chosen.pieces);
+            selection.pieces = Some(chosen.pieces);
         }
-        Ok((place, Selection { pieces, sequential }))
+        if !plan.first.is_empty() {
+            selection.first = Some(choose(&plan.first, metainfo).pieces);
+        }
+        Ok((place, selection))
     }
 
     fn save_nodes(&mut self, at_once: bool) {

@@ -27,8 +27,8 @@ pub(super) struct Chosen {
     pub(super) pieces: Bitfield,
 }
 
-/// What these choices mean for a torrent; `None` if no file with content is chosen.
-pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Option<Chosen> {
+/// What these choices mean for a torrent; no piece is chosen if no file with content is.
+pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
     let length = u64::from(metainfo.geometry.piece_length());
     let mut pieces = Bitfield::new(metainfo.geometry.pieces());
     let mut unwanted = BTreeSet::new();
@@ -52,8 +52,7 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Option<Chosen> 
             });
         }
     }
-    let chosen = Chosen { unwanted, pieces };
-    (!chosen.pieces.is_empty()).then_some(chosen)
+    Chosen { unwanted, pieces }
 }
 
 impl Choice {
@@ -114,23 +113,24 @@ mod tests {
         Metainfo::from_info(&info).expect("a plain torrent")
     }
 
-    fn chosen(choices: &[Choice]) -> Option<(Vec<u32>, Vec<u32>)> {
-        let chosen = choose(choices, &meta())?;
+    fn chosen(choices: &[Choice]) -> (Vec<u32>, Vec<u32>) {
+        let chosen = choose(choices, &meta());
         let pieces = chosen.pieces.iter().map(|piece| piece.0).collect();
-        Some((chosen.unwanted.into_iter().collect(), pieces))
+        (chosen.unwanted.into_iter().collect(), pieces)
     }
 
     #[test]
     fn files_are_chosen_by_number_and_by_pattern_with_the_pieces_that_they_touch() {
         let numbers = Choice::Numbers(2..=2);
-        assert_eq!(chosen(&[numbers]), Some((vec![0, 2], vec![1, 2])));
+        assert_eq!(chosen(&[numbers]), (vec![0, 2], vec![1, 2]));
         let places = Choice::Places(1..=1);
-        assert_eq!(chosen(&[places]), Some((vec![0, 2], vec![1, 2])));
+        assert_eq!(chosen(&[places]), (vec![0, 2], vec![1, 2]));
         let pattern = |text: &str| Choice::Pattern(text.into());
         let texts = chosen(&[pattern("*.txt")]);
-        assert_eq!(texts, Some((vec![1], vec![0, 1, 3, 4, 5])));
+        assert_eq!(texts, (vec![1], vec![0, 1, 3, 4, 5]));
         assert_eq!(chosen(&[pattern("n/?.mkv")]), chosen(&[pattern("b*")]));
-        assert_eq!(chosen(&[pattern("*.avi"), Choice::Numbers(4..=9)]), None);
+        let nothing = [pattern("*.avi"), Choice::Numbers(4..=9)];
+        assert_eq!(chosen(&nothing), (vec![0, 1, 2], vec![]));
     }
 
     #[test]

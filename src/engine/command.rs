@@ -182,6 +182,8 @@ pub struct AddTorrent {
 pub struct Selection {
     /// These pieces; `None`: all of them.
     pub pieces: Option<Bitfield>,
+    /// These pieces before all others; `None`: no piece comes before others.
+    pub first: Option<Bitfield>,
     /// From the first to the last, rather than the rarest first.
     pub sequential: bool,
 }

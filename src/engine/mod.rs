@@ -13,5 +13,6 @@ pub mod stats;
 pub mod timers;
 pub mod torrent;
 pub mod tracker;
+pub mod why;
 
 pub use session::Session;

@@ -57,6 +57,61 @@ pub struct TorrentSnapshot {
     pub has_source: bool,
     /// What is wrong with the disk, while something is.
     pub disk: Option<DiskError>,
+    /// Whether the disk takes less than peers send.
+    pub is_disk_behind: bool,
+    /// Whether the limit of what all peers may send us holds something back.
+    pub is_limited: bool,
+    /// Peers that have something that is missing.
+    pub useful: u32,
+    /// Peers that let us request.
+    pub unchoked_us: u32,
+    /// Requests in flight to all of them.
+    pub in_flight: u32,
+    /// A piece that is missing and that no peer has, and how many such pieces there are.
+    pub unavailable: Option<(u32, u32)>,
+    /// Whether peers are looked for in the DHT or the neighbourhood.
+    pub is_sought: bool,
+    /// Whether trackers were asked and none has answered yet.
+    pub is_announcing: bool,
+    /// The tracker that failed last and what went wrong, until one answers; escaped.
+    pub tracker_trouble: Option<(String, String)>,
+}
+
+impl TorrentSnapshot {
+    /// A torrent of which nothing is there and nothing known.
+    pub fn empty(torrent: TorrentId, info_hash: InfoHash) -> Self {
+        Self {
+            torrent,
+            info_hash,
+            phase: Phase::Paused,
+            pieces_have: 0,
+            pieces: 0,
+            metadata: (0, 0),
+            pieces_checked: 0,
+            bytes_have: 0,
+            bytes: 0,
+            downloaded: 0,
+            uploaded: 0,
+            wasted: 0,
+            down_rate: 0,
+            up_rate: 0,
+            peers: 0,
+            seeds: 0,
+            half_open: 0,
+            addresses: 0,
+            has_source: false,
+            disk: None,
+            is_disk_behind: false,
+            is_limited: false,
+            useful: 0,
+            unchoked_us: 0,
+            in_flight: 0,
+            unavailable: None,
+            is_sought: false,
+            is_announcing: false,
+            tracker_trouble: None,
+        }
+    }
 }
 
 /// What a torrent is doing.

@@ -12,6 +12,7 @@ mod magnets;
 mod names;
 mod openings;
 mod pauses;
+mod places;
 mod rates;
 mod requests;
 mod scene;

@@ -16,7 +16,11 @@ fn select(scene: &mut Scene, pieces: Option<&[u32]>, sequential: bool) {
         wanted
     };
     let pieces = pieces.map(of);
-    let selection = Selection { pieces, sequential };
+    let selection = Selection {
+        pieces,
+        sequential,
+        ..Selection::default()
+    };
     let torrent = scene.torrent;
     let command = Command::Select { torrent, selection };
     let reply = scene.session.handle_command(scene.now, command);

@@ -185,6 +185,13 @@ pub(crate) fn number(line: &str, name: &str) -> u64 {
     value[name].as_u64().expect("a number of that name")
 }
 
+/// The text of that name in a JSON line; nothing if there is none.
+#[track_caller]
+pub(crate) fn text(line: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
 /// A server that gives each of these answers once, then the last one again and again; gives the URL of `path`.
 #[expect(
     clippy::disallowed_methods,
@@ -241,13 +248,23 @@ pub(crate) fn torrent(payload: &[u8], announce: Option<&str>) -> Vec<u8> {
 
 /// The same in pieces of this length.
 pub(crate) fn torrent_in(payload: &[u8], piece: usize, announce: Option<&str>) -> Vec<u8> {
+    made("x.bin", payload, piece, announce)
+}
+
+/// A torrent of one file of this name.
+pub(crate) fn torrent_of(name: &str, payload: &[u8], announce: Option<&str>) -> Vec<u8> {
+    made(name, payload, PIECE, announce)
+}
+
+fn made(name: &str, payload: &[u8], piece: usize, announce: Option<&str>) -> Vec<u8> {
     let hashes: Vec<u8> = payload.chunks(piece).flat_map(Sha1::digest).collect();
     let announce = announce.map_or(String::new(), |url| {
         format!("8:announce{}:{url}", url.len())
     });
     let mut bytes = format!(
-        "d{announce}4:infod6:lengthi{}e4:name5:x.bin12:piece lengthi{piece}e6:pieces{}:",
+        "d{announce}4:infod6:lengthi{}e4:name{}:{name}12:piece lengthi{piece}e6:pieces{}:",
         payload.len(),
+        name.len(),
         hashes.len()
     )
     .into_bytes();

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{Labels, describing, phase, terminal, together, units};
 use crate::base::escape::escape;
 use crate::cli::face::State;
-use crate::client::{Phase, TorrentSnapshot};
+use crate::client::{Phase, TorrentSnapshot, waiting};
 
 /// Lines with a bar in each.
 pub(in crate::cli) struct Bar {
@@ -118,6 +118,11 @@ fn line(it: &TorrentSnapshot, name: &str) -> Line {
         _ => String::new(),
     };
     let doing = match it.phase {
+        _ if it.down_rate == 0
+            && let Some(why) = waiting(it) =>
+        {
+            format!("waiting: {why}")
+        }
         Phase::Downloading => format!("{}/s{rest}", units::bytes(it.down_rate)),
         other => phase(other).to_owned(),
     };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Labels;
 use crate::cli::face::{Label, State};
 use crate::cli::terminal;
-use crate::client::{Event, Phase, TorrentSnapshot};
+use crate::client::{Event, Phase, TorrentSnapshot, waiting};
 use crate::wire::metainfo::Metainfo;
 
 /// A stream of JSON lines.
@@ -51,6 +51,7 @@ impl Json {
             longest_turn_ms: state.longest_turn.as_secs_f64() * 1000.0,
             checked: it.pieces_checked,
             state_written: state.state_written,
+            waiting: waiting(it).map(|why| why.to_string()),
         };
         line(&progress, Some(&label.hash));
     }
@@ -145,6 +146,8 @@ pub(in crate::cli) enum Line<'a> {
         checked: u32,
         /// Bytes of lasting state: what flash memory takes beside the content.
         state_written: u64,
+        /// Why nothing comes in.
+        waiting: Option<String>,
     },
     Tracker {
         url: &'a str,
@@ -237,8 +240,9 @@ mod tests {
                 longest_turn_ms: 1.5,
                 checked: 10,
                 state_written: 11,
+                waiting: Some("w".into()),
             }),
-            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10,"state_written":11}"#
+            r#"{"event":"progress","pieces":1,"of":2,"downloaded":3,"uploaded":4,"wasted":5,"down_rate":6,"up_rate":7,"peers":8,"seeds":9,"longest_turn_ms":1.5,"checked":10,"state_written":11,"waiting":"w"}"#
         );
         assert_eq!(
             text(&Line::Tracker {

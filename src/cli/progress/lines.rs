@@ -3,7 +3,7 @@
 use super::{Labels, describing, phase, terminal, together, units};
 use crate::base::escape::escape_field;
 use crate::cli::face::State;
-use crate::client::Phase;
+use crate::client::{Phase, waiting};
 use crate::wire::metainfo::Metainfo;
 
 /// Lines without control sequences.
@@ -32,8 +32,9 @@ impl Lines {
                 terminal::tell(&format!("{time} {name}{}", describing(it)));
                 continue;
             }
+            let why = waiting(it).map_or(String::new(), |why| format!(", waiting: {why}"));
             terminal::tell(&format!(
-                "{time} {name}{}: {} of {} pieces, {}/s down, {}/s up, peers: {}",
+                "{time} {name}{}: {} of {} pieces, {}/s down, {}/s up, peers: {}{why}",
                 phase(it.phase),
                 it.pieces_have,
                 it.pieces,

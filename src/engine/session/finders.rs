@@ -147,7 +147,7 @@ impl Session {
         while let Some(action) = self.dht.as_mut().and_then(Dht::poll_action) {
             match action {
                 dht::Action::Datagram { to, bytes } => {
-                    self.out.push_back(Output::Datagram { to, bytes });
+                    self.send_patiently(now, to, bytes);
                 }
                 dht::Action::Peers { info_hash, peers } => {
                     self.found(now, info_hash, peers, Origin::Dht);
@@ -167,7 +167,7 @@ impl Session {
         while let Some(action) = self.lsd.as_mut().and_then(Lsd::poll_action) {
             match action {
                 lsd::Action::Datagram { to, bytes } => {
-                    self.out.push_back(Output::Multicast { to, bytes });
+                    self.send_multicast(now, to, bytes);
                 }
                 lsd::Action::Peer { info_hash, peer } => {
                     self.found(now, info_hash, vec![peer], Origin::Neighbour);

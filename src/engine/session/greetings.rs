@@ -1,4 +1,4 @@
-//! Dialling, accepting, handshakes: how a connection becomes a peer, and how it ends.
+//! Accepting, handshakes: how a connection becomes a peer, and how it ends.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,41 +20,6 @@ use crate::wire::message::Message;
 use crate::wire::tracker_http::url::is_local;
 
 impl Session {
-    /// Dials addresses while there is room for peers and for half-open connections.
-    pub(super) fn dial(&mut self, now: Instant) {
-        let mut half_open = self.half_open(Direction::Out);
-        let full = self.peers() >= self.settings.max_peers;
-        if self.stopping || self.holding || full {
-            return;
-        }
-        let own: Vec<_> = self.own_addresses().collect();
-        for (id, seat) in self.torrents.iter_mut() {
-            own.iter().for_each(|own| seat.torrent.swarm.set_own(*own));
-            while half_open < self.settings.half_open {
-                let next = match seat.torrent.wants_peers() {
-                    true => seat.torrent.swarm.dial(now, &mut self.rng),
-                    false if seat.torrent.serves() => seat.torrent.swarm.dial_neighbour(now),
-                    false => None,
-                };
-                let Some(to) = next else {
-                    break;
-                };
-                if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {
-                    seat.torrent.swarm.forget(to);
-                    continue;
-                }
-                let kind = Kind::Dialling { torrent: id };
-                let conn = self.conns.insert(Conn {
-                    address: to,
-                    since: now,
-                    kind,
-                });
-                self.out.push_back(Output::Connect { conn, to });
-                half_open += 1;
-            }
-        }
-    }
-
     pub(super) fn handle_accepted(&mut self, now: Instant, from: SocketAddr) -> Option<ConnId> {
         let wanted = self.tracker.is_some()
             || self
@@ -249,27 +214,6 @@ impl Session {
             }
             Kind::Served(_) => {}
         }
-    }
-
-    /// Peers of all torrents.
-    pub(super) fn peers(&self) -> usize {
-        self.torrents
-            .iter()
-            .map(|(_, seat)| seat.torrent.members.len())
-            .sum()
-    }
-
-    /// Connections of one direction that are being opened or greeted.
-    pub(super) fn half_open(&self, direction: Direction) -> usize {
-        let is_half_open = |conn: &Conn| match &conn.kind {
-            Kind::Dialling { .. } => direction == Direction::Out,
-            Kind::Greeting(greeting) => greeting.direction == direction,
-            Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
-        };
-        self.conns
-            .iter()
-            .filter(|(_, conn)| is_half_open(conn))
-            .count()
     }
 
     /// Ends a connection that we opened before it became a peer, through no fault of its address: that keeps

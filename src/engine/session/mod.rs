@@ -4,20 +4,26 @@
 //! |---|---|
 //! | `mod.rs` | the boundary: what the world calls |
 //! | `finders.rs` | the DHT and the neighbourhood: peers without a tracker |
-//! | `greetings.rs` | dialling, accepting, handshakes: how a connection becomes a peer |
+//! | `gentle.rs` | the budget of connections and datagrams a second |
+//! | `greetings.rs` | accepting, handshakes: how a connection becomes a peer |
 //! | `partings.rs` | how a torrent is paused or removed, and how all of it ends |
 //! | `peers.rs` | messages of peers, orders of torrents |
+//! | `places.rs` | places for peers: dialling, and how torrents share |
 //! | `rates.rs` | the limits of all peers together |
+//! | `snapshot.rs` | how it stands, in plain values |
 //! | `sweep.rs` | everything that happens because time passes |
 //! | `trackers.rs` | announces: over HTTP connections, over UDP, and those made to us |
 //! | `names.rs` | the addresses of trackers' names |
 
 mod finders;
+mod gentle;
 mod greetings;
 mod names;
 mod partings;
 mod peers;
+mod places;
 mod rates;
+mod snapshot;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -26,6 +32,7 @@ mod trackers;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use self::gentle::Gentle;
 use self::rates::Rates;
 use super::command::{AddTorrent, Aim, Command, CommandError, Reply, Selection, Settings};
 use super::conn::{Conn, Kind};
@@ -36,7 +43,6 @@ use super::io::{
 };
 use super::lsd::Lsd;
 use super::peer::inbox::Pool;
-use super::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 use super::timers::{Timer, TimerTable};
 use super::torrent::swarm::Origin;
 use super::torrent::{Context, Order, Torrent};
@@ -76,6 +82,7 @@ pub struct Session {
     timers: TimerTable,
     banned: BTreeSet<IpAddr>,
     rates: Rates,
+    gentle: Gentle,
     tracker: Option<TinyTracker>,
     dht: Option<Dht>,
     lsd: Option<Lsd>,
@@ -92,6 +99,10 @@ pub struct Session {
 struct Seat {
     torrent: Torrent,
     announcer: Announcer,
+    /// Whether a tracker has answered.
+    answered: bool,
+    /// The tracker that failed last and what went wrong, until one answers.
+    tracker_trouble: Option<(String, String)>,
 }
 
 impl Session {
@@ -103,6 +114,7 @@ impl Session {
             resolver: Resolver::unconfigured(ResolverConfig::default()),
             key: rng.next_u32(),
             rates: Rates::new(now, &settings),
+            gentle: Gentle::default(),
             settings,
             rng,
             conns: Slots::default(),
@@ -318,7 +330,7 @@ impl Session {
         });
         let dht = self.dht.as_ref().and_then(Dht::poll_timeout);
         let lsd = self.lsd.as_ref().and_then(Lsd::poll_timeout);
-        let finders = earliest(dht, lsd);
+        let finders = earliest(earliest(dht, lsd), self.gentle.poll_timeout());
         let names = self.resolver.poll_timeout();
         let rates = earliest(self.timers.next(), self.rates.poll_timeout());
         let leaving = self.leaving.iter().map(|(_, until)| Some(*until));
@@ -330,7 +342,7 @@ impl Session {
     pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is
         // behind: TCP makes the senders wait.
-        let behind = self.pool.out() > self.conns.len() + JOINED_MAX;
+        let behind = self.is_disk_behind();
         // Who does not take what its messages make us say sends no more of them.
         match self.conns.get(conn).map(|conn| &conn.kind) {
             _ if behind => 0,
@@ -338,61 +350,6 @@ impl Session {
             Some(Kind::Peer { .. }) => self.rates.down_allowance(now),
             _ => usize::MAX,
         }
-    }
-
-    /// How the session stands.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for (id, seat) in self.torrents.iter() {
-            let torrent = &seat.torrent;
-            let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
-                Kind::Dialling { torrent } => *torrent == id,
-                Kind::Greeting(greeting) => greeting.torrent == Some(id),
-                Kind::Peer { .. } | Kind::Tracker(_) | Kind::Served(_) => false,
-            });
-            snapshot.torrents.push(TorrentSnapshot {
-                torrent: id,
-                info_hash: torrent.metainfo.info_hash,
-                phase: torrent.phase(),
-                pieces_have: torrent.pieces.wanted() - torrent.pieces.missing(),
-                pieces: torrent.pieces.wanted(),
-                metadata: torrent.collector.as_ref().map_or((0, 0), |c| c.progress()),
-                pieces_checked: torrent.checking.unwrap_or(torrent.geometry().pieces()),
-                bytes_have: torrent.pieces.bytes_wanted() - torrent.left(),
-                bytes: torrent.pieces.bytes_wanted(),
-                downloaded: torrent.flow.downloaded,
-                uploaded: torrent.flow.uploaded,
-                wasted: torrent.flow.wasted,
-                down_rate: torrent.flow.down.rate(now),
-                up_rate: torrent.flow.up.rate(now),
-                peers: torrent.members.len() as u32,
-                seeds: torrent.seeds(),
-                half_open: half_open.count() as u32,
-                addresses: torrent.swarm.len() as u32,
-                has_source: torrent.members.len() + torrent.swarm.len() > 0
-                    || seat.announcer.has_hope()
-                    || self.is_sought(torrent),
-                disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
-            });
-        }
-        for (_, conn) in self.conns.iter() {
-            if let Kind::Peer { torrent, peer, .. } = &conn.kind {
-                let seat = self.torrents.get(*torrent);
-                let pieces = seat.map_or(0, |seat| seat.torrent.geometry().pieces());
-                snapshot.peers.push(PeerSnapshot {
-                    torrent: *torrent,
-                    address: peer.address,
-                    client: peer.client.clone(),
-                    pieces_have: peer.has.count(pieces),
-                    unchoked_us: !peer.choking_us,
-                    unchoked: !peer.choked,
-                    in_flight: peer.pipeline.len() as u32,
-                    down_rate: peer.down.rate(now),
-                    up_rate: peer.up.rate(now),
-                });
-            }
-        }
-        snapshot
     }
 
     fn add(
@@ -425,7 +382,12 @@ impl Session {
         } else {
             Torrent::undescribed(now, nowhere, add, rng)
         };
-        let id = self.torrents.insert(Seat { torrent, announcer });
+        let id = self.torrents.insert(Seat {
+            torrent,
+            announcer,
+            answered: false,
+            tracker_trouble: None,
+        });
         let seat = self
             .torrents
             .get_mut(id)
@@ -510,7 +472,10 @@ impl Session {
             | DiskDone::Digests { torrent, .. }
             | DiskDone::ReadFailed { torrent, .. } => *torrent,
         };
-        let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
+        let Some(Seat {
+            torrent, announcer, ..
+        }) = self.torrents.get_mut(id)
+        else {
             return;
         };
         let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -544,6 +509,10 @@ impl Session {
                 torrent.handle_read_failed(cx, block.piece, error);
             }
         }
+    }
+
+    fn is_disk_behind(&self) -> bool {
+        self.pool.out() > self.conns.len() + JOINED_MAX
     }
 
     fn torrent_of(&self, info_hash: crate::base::ids::InfoHash) -> Option<TorrentId> {

@@ -45,7 +45,7 @@ impl Session {
             }
         }
         while let Some(action) = self.resolver.poll_action() {
-            self.out.push_back(Output::Dns(action));
+            self.look_up(now, action);
         }
     }
 

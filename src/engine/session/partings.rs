@@ -73,6 +73,7 @@ impl Session {
         self.stopping = true;
         self.leaving.clear();
         (self.dht, self.lsd) = (None, None);
+        self.drop_held();
         let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
         conns
             .into_iter()

@@ -347,7 +347,9 @@ impl Session {
             .into_iter()
             .for_each(|seed| self.close(now, seed, "both have everything"));
         self.seek(now, id);
-        if let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id)
+        if let Some(Seat {
+            torrent, announcer, ..
+        }) = self.torrents.get_mut(id)
             && torrent.was_fetched()
         {
             announcer.complete(now);

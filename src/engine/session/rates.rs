@@ -48,6 +48,11 @@ impl Rates {
         allowance(&self.down, now)
     }
 
+    /// Whether what peers may send is used up faster than it comes: within its last helping.
+    pub(super) fn holds_back(&self, now: Instant) -> bool {
+        self.down.as_ref().is_some_and(|down| down.is_in_use(now))
+    }
+
     /// Bytes of blocks that peers may be sent now.
     pub(super) fn up_allowance(&self, now: Instant) -> usize {
         allowance(&self.up, now)

@@ -25,6 +25,7 @@ impl Session {
             return;
         }
         self.drive_finders(now);
+        self.send_held(now);
         for (id, seat) in self.torrents.iter_mut() {
             if seat.torrent.poll_timeout().is_some_and(|at| at <= now) {
                 let (rng, out, orders) = (&mut self.rng, &mut self.out, &mut self.orders);
@@ -88,6 +89,7 @@ impl Session {
             self.describe(now, id, &mut busy);
             self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
         }
+        self.share_out(now);
         self.dial(now);
         self.look_for_more(now);
         busy |= self
@@ -191,8 +193,9 @@ impl Session {
 
     /// Asks the trackers sooner when peers are short; those that are due by that at once.
     fn look_for_more(&mut self, now: Instant) {
-        let short = self.peers() * 2 < self.settings.max_peers;
+        let share = self.share();
         for (_, seat) in self.torrents.iter_mut() {
+            let short = seat.torrent.members.len() * 2 < share;
             if !short {
                 seat.announcer.have_peers();
             } else if seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {

@@ -17,7 +17,10 @@ impl Session {
     /// Gives every announcer its time, and carries out what they want.
     pub(super) fn drive_announcers(&mut self, now: Instant) {
         for id in self.torrents.iter().map(|(id, _)| id).collect::<Vec<_>>() {
-            let Some(Seat { torrent, announcer }) = self.torrents.get_mut(id) else {
+            let Some(Seat {
+                torrent, announcer, ..
+            }) = self.torrents.get_mut(id)
+            else {
                 continue;
             };
             if announcer.poll_timeout().is_some_and(|at| at <= now) {
@@ -161,11 +164,11 @@ impl Session {
                         since: now,
                         kind,
                     });
-                    self.out.push_back(Output::Connect { conn, to });
+                    self.connect(now, conn, to);
                 }
                 Action::Abandon { call } => self.abandon(id, call),
                 Action::Datagram { to, bytes } => {
-                    self.out.push_back(Output::Datagram { to, bytes });
+                    self.send_datagram(now, to, bytes);
                 }
                 Action::Resolve { name } => self.resolver.resolve(now, &name, &mut self.rng),
                 Action::Peers { tracker, peers } => {
@@ -174,6 +177,9 @@ impl Session {
                 }
                 Action::Report { url, result } => {
                     let result = result.map_err(|error| error.to_string());
+                    seat.answered |= result.is_ok();
+                    let trouble = result.as_ref().err();
+                    seat.tracker_trouble = trouble.map(|why| (url.clone(), why.clone()));
                     self.out.push_back(Output::Event(Event::Tracker {
                         torrent: id,
                         url,

@@ -515,6 +515,22 @@ impl Torrent {
         self.seeds
     }
 
+    /// A piece that is missing and that no peer has, and how many such pieces there are.
+    pub fn unavailable(&self) -> Option<(u32, u32)> {
+        if !self.is_fetching() {
+            return None;
+        }
+        let (open, count) = self.picker.without_copies();
+        let begun = self.pieces.begun().map(|(piece, _)| piece);
+        let begun = begun.filter(|piece| self.picker.copies(*piece) == 0);
+        let nothing = (open, count);
+        let (piece, count) = begun.fold(nothing, |(lowest, count), piece| {
+            let lowest = lowest.map_or(piece, |lowest| lowest.min(piece));
+            (Some(lowest), count + 1)
+        });
+        Some((piece?.0, count))
+    }
+
     /// What it is doing.
     pub fn phase(&self) -> Phase {
         match () {

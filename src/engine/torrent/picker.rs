@@ -23,6 +23,9 @@ pub struct Picker {
     starts: [u32; LEVELS + 1],
     seeds: u32,
     sequential: bool,
+    /// The pieces that come before the others, and those of them that are open.
+    first: Bitfield,
+    first_open: Bitfield,
 }
 
 impl Picker {
@@ -45,6 +48,8 @@ impl Picker {
             starts,
             seeds: 0,
             sequential: false,
+            first: Bitfield::default(),
+            first_open: Bitfield::default(),
         }
     }
 
@@ -53,9 +58,21 @@ impl Picker {
         self.sequential = sequential;
     }
 
+    /// Takes these pieces before all others from now on, as far as a peer has them.
+    pub fn set_first(&mut self, first: Bitfield) {
+        self.first_open = Bitfield::new(self.open.pieces());
+        for piece in first.iter().filter(|piece| self.open.has(*piece)) {
+            self.first_open.insert(piece);
+        }
+        self.first = first;
+    }
+
     /// Puts a piece up for picking.
     pub fn open(&mut self, piece: Piece) {
         if self.open.insert(piece) {
+            if self.first.has(piece) {
+                self.first_open.insert(piece);
+            }
             self.shift(piece, CLOSED, self.level(piece));
         }
     }
@@ -64,6 +81,7 @@ impl Picker {
     pub fn close(&mut self, piece: Piece) {
         let level = self.level(piece);
         if self.open.remove(piece) {
+            self.first_open.remove(piece);
             self.shift(piece, level, CLOSED);
         }
     }
@@ -115,6 +133,16 @@ impl Picker {
         u32::from(self.copies[piece.index()]) + self.seeds
     }
 
+    /// An open piece that no peer has, and how many there are.
+    pub fn without_copies(&self) -> (Option<Piece>, u32) {
+        let level = match self.seeds {
+            0 => &self.order[..self.starts[1] as usize],
+            _ => &[],
+        };
+        let lowest = level.iter().take(LOOK).min();
+        (lowest.map(|piece| Piece(*piece)), level.len() as u32)
+    }
+
     /// The first open piece if it goes in order; else the rarest among those that `has` names, or a random one while the torrent has hardly begun.
     /// Looks at a bounded number of pieces, then walks `bits` (the same set, if it is known) from a random
     /// place; with neither a hit it gives `None`.
@@ -128,6 +156,11 @@ impl Picker {
         let open = self.open.count() as usize;
         if open == 0 {
             return None;
+        }
+        if !self.first_open.is_empty()
+            && let Some(piece) = self.pick_first(&has)
+        {
+            return Some(piece);
         }
         if self.sequential {
             return self.open.iter().find(|piece| has(*piece));
@@ -168,6 +201,13 @@ impl Picker {
                 best
             }
         }))
+    }
+
+    /// Of the pieces that come before all others: the first, or the rarest of some.
+    fn pick_first(&self, has: impl Fn(Piece) -> bool) -> Option<Piece> {
+        let look = if self.sequential { 1 } else { LOOK / 8 };
+        let found = self.first_open.iter().filter(|piece| has(*piece));
+        found.take(look).min_by_key(|piece| self.level(*piece))
     }
 
     fn level(&self, piece: Piece) -> usize {

@@ -10,6 +10,7 @@ impl Torrent {
     /// Wants these pieces from now on. Those that are begun are finished.
     pub fn select(&mut self, cx: &mut Context<'_>, selection: Selection) {
         self.picker.set_sequential(selection.sequential);
+        self.picker.set_first(selection.first.unwrap_or_default());
         let was_complete = self.is_complete();
         self.pieces.want(selection.pieces);
         if self.checking.is_some() || !self.is_described || self.aim != Aim::Download {

@@ -238,6 +238,7 @@ impl World {
             let selection = Selection {
                 pieces: None,
                 sequential: true,
+                ..Selection::default()
             };
             self.drain(node);
             self.nodes[node]
