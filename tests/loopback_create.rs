@@ -58,6 +58,8 @@ fn a_selected_file_comes_alone_and_the_others_later_without_what_came_along() {
     assert_eq!(ended.code(), 0, "{ended:?}");
     assert_eq!(downloaded(&ended), 7 * PIECE as u64);
     assert!((0..3).all(|at| is_there(&scene, at)));
+    // Nothing is left that it would be needed for.
+    assert!(!scene.path("out/.d.parts").exists());
 }
 
 #[test]

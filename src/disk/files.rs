@@ -56,7 +56,8 @@ pub trait Files {
     /// that can't be told cheaply.
     fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool;
 
-    /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed.
+    /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed. What was
+    /// kept of unwanted files is removed if all of them are there.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
 
     /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it

@@ -500,6 +500,11 @@ impl Files for OsFiles {
                 self.see(file, Seen::There);
             }
         }
+        let file = PARTS;
+        self.open.remove(&FileId { torrent, file });
+        if let Some(tree) = self.torrents.get_mut(&torrent) {
+            tree.drop_parts();
+        }
         Ok(())
     }
 

@@ -199,6 +199,22 @@ impl Tree {
         found.map(|(index, _)| index)
     }
 
+    /// Removes the part file if no file is left whose bytes are kept in it.
+    pub(super) fn drop_parts(&mut self) {
+        let mut files = 0..self.files.len() as u32;
+        if self.parts_seen == Seen::Missing || files.any(|file| self.is_apart(file)) {
+            return;
+        }
+        let name = parts::name(&self.meta);
+        let removed = self
+            .root()
+            .and_then(|root| fs::unlinkat(root, name.as_str(), AtFlags::empty()));
+        // Where it can't be removed it takes some room and does no harm.
+        if removed.is_ok() {
+            self.parts_seen = Seen::Missing;
+        }
+    }
+
     /// The file system of the output directory.
     pub(super) fn device(&self) -> u64 {
         self.device
