@@ -1,6 +1,6 @@
 //! Finding peers without a tracker: the real program in networks that it has to itself, alone and with other clients.
 //!
-//! A trial starts this very program again in a network namespace with a loopback device and one more address, so that
+//! A trial starts this very program again in a network namespace with a loopback device and a cable, so that
 //! nothing leaves the machine and every packet can be seen. Only root may do that: for others the trials are ignored.
 //! Trials with other people's programs run when `MINITORRENT_INTEROP` is set.
 #![expect(
@@ -30,7 +30,7 @@ fn main() {
     if let Ok(name) = env::var(INSIDE) {
         let mut plays = plays.map(|(play, _)| play);
         let (_, play) = plays.find(|play| play.0 == name).expect("a trial");
-        inside();
+        inside(&name);
         return play();
     }
     let is_able = ["unshare", "mount", "ip"].iter().all(|tool| is_there(tool))
@@ -64,7 +64,7 @@ fn outside(name: &str) -> Result<(), libtest_mimic::Failed> {
 }
 
 /// Makes the namespaces habitable.
-fn inside() {
+fn inside(name: &str) {
     let run = |line: &str| {
         let mut words = line.split(' ');
         let status = Command::new(words.next().expect("a word"))
@@ -72,14 +72,17 @@ fn inside() {
             .status();
         assert!(status.is_ok_and(|status| status.success()), "{line}");
     };
-    run("ip link set lo up multicast on");
-    run(&format!("ip address add {HERE}/32 dev lo"));
-    // What the kernel does for every other device.
-    run("ip -6 route add ff15::/16 dev lo");
+    run("ip link set lo up");
+    // The loopback device does not carry groups over IPv6; a cable with both ends here does.
+    run("ip link add v0 type veth peer name v1");
+    run("ip link set v1 up");
+    run(&format!("ip address add {HERE}/24 dev v0"));
+    run("ip -6 address add fd77::1/64 dev v0 nodad");
+    run("ip link set v0 up");
     let path = format!(
         "{}/hosts.{}",
         env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
+        name.replace([' ', '/'], "-")
     );
     std::fs::write(&path, format!("{HERE} node.test\n")).expect("a file");
     run(&format!("mount --bind {path} /etc/hosts"));
