@@ -134,7 +134,7 @@ impl World {
         if let Some(watch) = self.ends.get_mut(&conn).and_then(|end| end.watch.as_mut())
             && watch.is_to_settle()
         {
-            watch.settle(waiting.bytes());
+            watch.settle(&mut waiting);
         }
     }
 

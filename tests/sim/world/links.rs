@@ -284,7 +284,7 @@ impl World {
                             Segment::Block { .. } => None,
                         });
                     assert!(said.sum::<usize>() <= WORDS, "too many words wait");
-                    watch.settle(waiting.bytes());
+                    watch.settle(&mut waiting);
                 }
             }
             (Host::Script(at), _) => {
