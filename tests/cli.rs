@@ -178,6 +178,11 @@ fn a_torrent_that_no_one_can_be_asked_for_ends_with_5() {
         ended.stderr.starts_with("error[peers.none]: x.bin: "),
         "{ended:?}"
     );
+    // What a bare info-hash stands for can't be asked of anybody either.
+    let hash = "2eb0b23c2297b9a81ac7d1aaab99a7bbe1080597";
+    let ended = scene.run(&[hash, "-o", "out", "--port", "0"]);
+    assert_eq!(ended.code(), 5, "{ended:?}");
+    assert!(ended.stderr.starts_with("error[peers.none]"), "{ended:?}");
 }
 
 #[test]

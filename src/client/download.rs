@@ -122,7 +122,8 @@ impl Download {
             return self.end(Outcome::Complete);
         }
         let alone = !torrent.has_source && torrent.peers + torrent.half_open == 0;
-        if torrent.phase == Phase::Downloading && !holding && alone {
+        let fetching = matches!(torrent.phase, Phase::Describing | Phase::Downloading);
+        if fetching && !holding && alone {
             return self.end(Outcome::NoSource);
         }
         let amount = torrent.downloaded + torrent.uploaded + u64::from(torrent.pieces_checked);
