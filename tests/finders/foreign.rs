@@ -284,7 +284,10 @@ fn aria2(scene: &Scene, dir: &str, way: Way, more: &[&str]) -> Foreign {
 fn transmission(scene: &Scene, dir: &str, target: &str) -> Foreign {
     let home = scene.path("transmission");
     fs::create_dir_all(&home).expect("the scene");
-    fs::write(home.join("dht.bootstrap"), format!("{HERE} {NODE}\n")).expect("the scene");
+    // It does nothing before it knows nine.
+    let nodes = std::iter::once(NODE).chain(NODE + 100..NODE + 109);
+    let nodes: String = nodes.map(|port| format!("{HERE} {port}\n")).collect();
+    fs::write(home.join("dht.bootstrap"), nodes).expect("the scene");
     let dir = scene.path(dir);
     let settings = format!(
         "{{\"dht-enabled\": true, \"lpd-enabled\": false, \"pex-enabled\": false, \"utp-enabled\": false,

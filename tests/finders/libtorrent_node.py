@@ -41,7 +41,6 @@ settings = {
     "enable_incoming_utp": False,
     "allow_multiple_connections_per_ip": True,
     "ssrf_mitigation": False,
-    "download_rate_limit": args.limit,
     "out_enc_policy": int(lt.enc_policy.disabled),
     "in_enc_policy": int(lt.enc_policy.disabled),
     "alert_mask": lt.alert.category_t.status_notification
@@ -73,6 +72,10 @@ if not is_node:
     if not args.pex:
         params.flags |= lt.torrent_flags.disable_pex
     handle = session.add_torrent(params)
+    # Those of a session are not for peers nearby.
+    if args.limit:
+        handle.set_download_limit(args.limit)
+        handle.set_upload_limit(args.limit)
     for peer in args.peer:
         ip, port = peer.rsplit(":", 1)
         handle.connect_peer((ip, int(port)))
