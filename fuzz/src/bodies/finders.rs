@@ -56,6 +56,14 @@ pub fn lsd(bytes: &[u8]) {
     let now = Instant::default();
     let mut machine = Lsd::new(now, 6881, true, true, &mut Rng::new([1; 32]));
     machine.add(now, announce.torrents[0]);
+    machine.handle_timeout(now);
+    let mut own_cookie = None;
+    while let Some(action) = machine.poll_action() {
+        let lsd::Action::Datagram { bytes, .. } = action else {
+            panic!("nobody was heard yet");
+        };
+        own_cookie = Announce::decode(&bytes).map(|own| own.cookie);
+    }
     let mut named = 0;
     for host in 1..=3u8 {
         for _ in 0..3 {
@@ -73,7 +81,9 @@ pub fn lsd(bytes: &[u8]) {
         );
         named += 1;
     }
-    assert_eq!(named, 3, "each near host once");
+    // Coverage leads the fuzzer to the machine's own cookie in time: that is its own voice, from whatever host.
+    let is_own = own_cookie.expect("it announced") == announce.cookie;
+    assert_eq!(named, if is_own { 0 } else { 3 }, "each near host once");
 }
 
 /// Messages of the metadata and peer exchanges.
