@@ -1,7 +1,7 @@
 //! What becomes of data that comes in (RELIABILITY C7).
 
 use minitorrent::base::ids::{Block, Piece};
-use minitorrent::engine::io::{DiskDone, Event};
+use minitorrent::engine::io::{DiskDone, Event, Input};
 use minitorrent::wire::message::Message;
 
 use crate::scene::{MODERN, OLD, Scene};
@@ -134,6 +134,34 @@ fn the_last_piece_completes_and_seeds_are_let_go() {
 #[test]
 fn a_slow_disk_stops_the_reading() {
     let mut scene = Scene::new(200);
+    assert!(given_until_it_reads_no_more(&mut scene) >= 64);
+}
+
+/// Each leaves the front of a block behind; then as many blocks are taken as if nobody had been there.
+#[test]
+fn the_half_blocks_of_peers_that_went_are_forgotten() {
+    let mut bytes = Vec::new();
+    piece(0, 0, &[0; 16_384]).encode(&mut bytes);
+    let mut scene = Scene::new(200);
+    for host in 2..102 {
+        let peer = scene.giver(host, MODERN, &[0]);
+        scene.bytes(peer, &bytes[..8000]);
+        scene.handle(Input::Ended { conn: peer });
+        assert!(scene.is_closed(peer));
+    }
+    for host in 102..202 {
+        let peer = scene.giver(host, MODERN, &[0]);
+        // A byte of a length that turns out to be beyond belief.
+        scene.bytes(peer, &[0xff]);
+        scene.bytes(peer, &[0xff; 4]);
+        assert!(scene.is_closed(peer));
+    }
+    let given = given_until_it_reads_no_more(&mut scene);
+    assert_eq!(given, given_until_it_reads_no_more(&mut Scene::new(200)));
+}
+
+/// Blocks that a peer gives until nothing more is read of it, as the disk answers none of their writes.
+fn given_until_it_reads_no_more(scene: &mut Scene) -> u32 {
     scene.disk_works = false;
     let all: Vec<u32> = (0..200).collect();
     let peer = scene.giver(1, MODERN, &all);
@@ -162,5 +190,5 @@ fn a_slow_disk_stops_the_reading() {
         }
         assert!(given < 200, "a queue without an end");
     }
-    assert!(given >= 64);
+    given
 }

@@ -269,6 +269,20 @@ fn a_second_copy_of_a_block_is_dropped() {
 }
 
 #[test]
+fn a_piece_that_can_not_be_read_back_is_judged_with_its_last_block_however_often_others_come() {
+    let mut scene = Scene::new(4 * B, &[("a", 4 * B as u64, Regular)]);
+    scene.batch(&[1]);
+    scene.disk.files.files.clear();
+    assert_eq!(scene.batch(&[0]), ["wrote 0/0", "unread 0/1 Changed"]);
+    assert_eq!(scene.batch(&[0, 1]), ["wrote 0/0", "wrote 0/1"]);
+    assert_eq!(scene.batch(&[2]), ["wrote 0/2"]);
+    assert_eq!(scene.batch(&[3]), ["wrote 0/3", "verified 0 false"]);
+    // What comes after the verdict is a new attempt, which has nothing of the old one.
+    assert_eq!(scene.batch(&[0, 1, 2])[3..], [""; 0]);
+    assert_eq!(scene.batch(&[3])[1..], ["verified 0 true"]);
+}
+
+#[test]
 fn short_writes_go_on_where_they_stopped() {
     let files = [("a", B as u64 + 10, Regular), ("b", B as u64 - 10, Regular)];
     let mut scene = Scene::new(2 * B, &files);
