@@ -15,20 +15,16 @@ use super::{show, terminal};
 use crate::base::escape::{escape, escape_field};
 use crate::client::Error;
 use crate::client::create::{Created, Creator};
+use crate::reactor::Interrupts;
 
 /// Makes the torrent file, and says what it is.
-pub(super) fn create(options: &Options) -> Exit {
+pub(super) fn create(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut face = Face::new(Progress::None, options.quiet);
-    match make(options, &mut face) {
-        Ok(()) => Exit::Complete,
-        Err(error) => {
-            face.client_error(&error, "");
-            Exit::of(&error)
-        }
-    }
+    make(options, &mut face, interrupts)
+        .unwrap_or_else(|error| face.unread(&error, &options.torrents[0]))
 }
 
-fn make(options: &Options, face: &mut Face) -> Result<(), Error> {
+fn make(options: &Options, face: &mut Face, interrupts: &Interrupts) -> Result<Exit, Error> {
     let mut recipe = options.recipe.clone();
     recipe.paths = options.torrents.iter().map(PathBuf::from).collect();
     let creator = Creator::new(recipe)?;
@@ -38,22 +34,22 @@ fn make(options: &Options, face: &mut Face) -> Result<(), Error> {
         let message = format!("{}: it is there already (--force)", shown(&out));
         return Err(Error::Create { message });
     }
-    let created = read(creator, options.quiet)?;
+    let created = read(creator, options.quiet, interrupts)?;
     for path in &created.renamed {
         let path = escape_field(path.as_bytes());
         let message = format!("others will find a file as `{path}`: its own name is not for all");
         face.warning(std::time::Duration::ZERO, "create.name", &message);
     }
     if to_stdout {
-        let mut stdout = io::stdout().lock();
-        let wrote = stdout.write_all(&created.bytes);
-        return wrote
-            .and_then(|()| stdout.flush())
-            .map_err(|why| write_error(&out, &why));
+        let wrote = interrupts.write(io::stdout().lock(), &created.bytes);
+        return match wrote {
+            Ok(()) => Ok(Exit::Complete),
+            Err(_) if interrupts.came() => Err(Error::Interrupted),
+            Err(why) => Err(write_error(&out, &why)),
+        };
     }
     write(&out, &created.bytes, options.plan.force).map_err(|why| write_error(&out, &why))?;
-    report(options, &created, &out);
-    Ok(())
+    Ok(report(options, &created, &out, interrupts))
 }
 
 /// Where the torrent file goes: into a directory under the torrent's name, else to that very path.
@@ -66,7 +62,7 @@ fn place(out: &Path, name: &str) -> PathBuf {
 }
 
 /// Reads everything, with a bar on a terminal.
-fn read(mut creator: Creator, quiet: bool) -> Result<Created, Error> {
+fn read(mut creator: Creator, quiet: bool, interrupts: &Interrupts) -> Result<Created, Error> {
     let (_, total) = creator.progress();
     let bar = if quiet || !terminal::can_redraw() {
         ProgressBar::hidden()
@@ -79,7 +75,11 @@ fn read(mut creator: Creator, quiet: bool) -> Result<Created, Error> {
     }
     bar.set_prefix(escape(creator.name().as_bytes(), NAME_MAX));
     while !creator.is_done() {
-        creator.turn().inspect_err(|_| bar.finish_and_clear())?;
+        let turned = match interrupts.came() {
+            true => Err(Error::Interrupted),
+            false => creator.turn(),
+        };
+        turned.inspect_err(|_| bar.finish_and_clear())?;
         bar.set_position(creator.progress().0);
     }
     bar.finish_and_clear();
@@ -116,16 +116,17 @@ fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     done
 }
 
-fn report(options: &Options, created: &Created, out: &Path) {
+fn report(options: &Options, created: &Created, out: &Path, interrupts: &Interrupts) -> Exit {
     let metainfo = &created.metainfo;
     if options.json {
-        if let Some(line) = show::json(metainfo) {
-            terminal::out(&line);
-        }
-    } else if !options.quiet {
+        show::json(metainfo).map_or(Exit::Internal, |line| terminal::answer(&line, interrupts))
+    } else if options.quiet {
+        Exit::Complete
+    } else {
         let pieces = metainfo.geometry.pieces();
         let hash = metainfo.info_hash;
-        terminal::out(&format!("{}: {hash}, {pieces} pieces", shown(out)));
+        let line = format!("{}: {hash}, {pieces} pieces", shown(out));
+        terminal::answer(&line, interrupts)
     }
 }
 

@@ -4,8 +4,10 @@
 //! bar, lines or JSON; see [`super::progress`].
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use super::exit::Exit;
 use super::progress::{Progress, json};
 use super::terminal;
 use crate::base::escape::escape_field;
@@ -198,6 +200,17 @@ impl Face {
     /// As [`Face::error`], for an error of the client's.
     pub(super) fn client_error(&mut self, error: &Error, name: &str) {
         self.failed(error, name, "", None);
+    }
+
+    /// A torrent of this name can't be read; gives the exit status.
+    pub(super) fn unread(&mut self, error: &Error, named: &OsStr) -> Exit {
+        // What is wrong with it says where.
+        let name = match error {
+            Error::Interrupted => escape_field(named.as_encoded_bytes()),
+            _ => String::new(),
+        };
+        self.client_error(error, &name);
+        Exit::of(error)
     }
 
     /// As [`Face::error`], for what ended a torrent while others may go on; `more` goes behind its name, `why` behind

@@ -7,21 +7,22 @@ use super::face::Face;
 use super::options::Options;
 use super::progress::Progress;
 use super::terminal;
-use crate::client::load;
+use crate::client::Reading;
+use crate::reactor::Interrupts;
 use crate::wire::magnet::Magnet;
 
 /// Prints a link a torrent.
-pub(super) fn magnet(options: &Options) -> Exit {
+pub(super) fn magnet(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
-        match load(Path::new(torrent), options.config.max_torrent_size) {
-            Ok(metainfo) => {
-                worst = worst.max(terminal::answer(&Magnet::of(&metainfo).to_string()));
-            }
-            Err(error) => {
-                Face::new(Progress::None, options.quiet).client_error(&error, "");
-                worst = worst.max(Exit::of(&error));
-            }
+        let read = Reading::of(&options.config, interrupts).torrent(Path::new(torrent));
+        let exit = match read {
+            Ok(metainfo) => terminal::answer(&Magnet::of(&metainfo).to_string(), interrupts),
+            Err(error) => Face::new(Progress::None, options.quiet).unread(&error, torrent),
+        };
+        worst = worst.max(exit);
+        if exit == Exit::Interrupted {
+            break;
         }
     }
     worst

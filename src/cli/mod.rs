@@ -25,6 +25,8 @@ use std::process::ExitCode;
 use self::exit::Exit;
 use self::options::{Command, Homes, Options};
 use crate::base::escape::escape_field;
+use crate::client::Error;
+use crate::reactor::Interrupts;
 
 /// Runs the program on the process's arguments.
 pub fn run() -> ExitCode {
@@ -39,28 +41,39 @@ pub fn run() -> ExitCode {
         let path = escape_field(path.as_encoded_bytes());
         return usage(&format!("--log-file {path}: {error}")).into();
     }
-    let exit = match options.command {
-        Command::Download | Command::Seed => run::run(&options),
-        Command::Check => run::check(&options),
-        Command::Show => show::show(&options),
-        Command::Create => create::create(&options),
-        Command::Magnet => magnet::magnet(&options),
-        Command::Scrape => scrape::scrape(&options),
-        Command::Demo => demo::demo(&options),
+    do_it(&options)
+        .unwrap_or_else(|error| {
+            terminal::err(&format!("error[{}]: {error}, ending", error.kind()));
+            Exit::of(&error)
+        })
+        .into()
+}
+
+fn do_it(options: &Options) -> Result<Exit, Error> {
+    let catch = || {
+        Interrupts::catch(Exit::Interrupted as i32).map_err(|error| Error::System {
+            what: "catch signals",
+            error,
+        })
+    };
+    Ok(match options.command {
+        Command::Download | Command::Seed => run::run(options, &catch()?),
+        Command::Check => run::check(options, &catch()?),
+        Command::Show => show::show(options, &catch()?),
+        Command::Create => create::create(options, &catch()?),
+        Command::Magnet => magnet::magnet(options, &catch()?),
+        Command::Scrape => scrape::scrape(options, &catch()?),
+        Command::Demo => demo::demo(options),
         Command::Generate => match generate::text(&options.torrents[0]) {
-            Some(text) => terminal::answer(text.trim_end()),
+            Some(text) => terminal::answer(text.trim_end(), &Interrupts::none()),
             None => usage("generate what? man, bash, zsh or fish"),
         },
-        Command::Help => {
-            terminal::out(&help::text());
-            Exit::Complete
-        }
+        Command::Help => terminal::answer(&help::text(), &Interrupts::none()),
         Command::Version => {
-            terminal::out(concat!("minitorrent ", env!("CARGO_PKG_VERSION")));
-            Exit::Complete
+            let version = concat!("minitorrent ", env!("CARGO_PKG_VERSION"));
+            terminal::answer(version, &Interrupts::none())
         }
-    };
-    exit.into()
+    })
 }
 
 fn usage(message: &str) -> Exit {

@@ -13,24 +13,21 @@ use super::{logger, terminal, units};
 use crate::base::escape::escape_field;
 use crate::base::memory::Memory;
 use crate::client::{
-    Client, Error, Event, Goal, Outcome, Target, TorrentId, TorrentSnapshot, load, load_target,
-    waiting,
+    Client, Error, Event, Goal, Outcome, Reading, Target, TorrentId, TorrentSnapshot, waiting,
 };
-use crate::reactor::EarlyEnd;
+use crate::reactor::Interrupts;
 
 /// Downloads or seeds the torrents. What goes wrong with one does not stop the others; the highest status of all
 /// counts.
-pub(super) fn run(options: &Options) -> Exit {
+pub(super) fn run(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut face = Face::new(Progress::new(options), options.quiet);
-    // Until there is a client that looks at signals, they end the process.
-    let early = EarlyEnd::new(Exit::Interrupted as i32);
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }
     if options.torrents.len() > 1 {
         face.expect_several();
     }
-    let (targets, mut worst) = load_all(options, &mut face);
+    let (targets, mut worst) = load_all(options, interrupts, &mut face);
     if targets.is_empty() {
         return worst;
     }
@@ -41,7 +38,13 @@ pub(super) fn run(options: &Options) -> Exit {
             return worst.max(Exit::of(&error));
         }
     };
-    drop(early);
+    // From here on the client looks at signals.
+    if interrupts.came() {
+        if worst < Exit::Interrupted {
+            worst = face.unread(&Error::Interrupted, &options.torrents[0]);
+        }
+        return worst;
+    }
     let mut run = Run::new(client, &mut face);
     for target in targets {
         worst = worst.max(run.add(options, target));
@@ -55,15 +58,19 @@ pub(super) fn run(options: &Options) -> Exit {
 }
 
 /// Reads what was named on the command line, each torrent once.
-fn load_all(options: &Options, face: &mut Face) -> (Vec<Target>, Exit) {
+fn load_all(options: &Options, interrupts: &Interrupts, face: &mut Face) -> (Vec<Target>, Exit) {
+    let reading = Reading::of(&options.config, interrupts);
     let mut worst = Exit::Complete;
     let mut targets: Vec<Target> = Vec::new();
     for name in &options.torrents {
-        let target = match load_target(Path::new(name), &options.config) {
+        let target = match reading.target(Path::new(name)) {
             Ok(target) => target,
             Err(error) => {
-                face.client_error(&error, "");
-                worst = worst.max(Exit::of(&error));
+                let exit = face.unread(&error, name);
+                worst = worst.max(exit);
+                if exit == Exit::Interrupted {
+                    break;
+                }
                 continue;
             }
         };
@@ -291,10 +298,10 @@ fn snapshot(client: &Client, id: TorrentId) -> Option<TorrentSnapshot> {
 }
 
 /// Hashes what is there of several torrents: a line each.
-pub(super) fn check(options: &Options) -> Exit {
+pub(super) fn check(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
-        let exit = check_one(options, torrent);
+        let exit = check_one(options, interrupts, torrent);
         worst = worst.max(exit);
         if exit == Exit::Interrupted {
             break;
@@ -303,10 +310,11 @@ pub(super) fn check(options: &Options) -> Exit {
     worst
 }
 
-fn check_one(options: &Options, torrent: &OsStr) -> Exit {
+fn check_one(options: &Options, interrupts: &Interrupts, torrent: &OsStr) -> Exit {
     let mut face = Face::new(Progress::None, options.quiet);
     let mut name = escape_field(torrent.as_encoded_bytes());
-    let result = load(Path::new(torrent), options.config.max_torrent_size).and_then(|metainfo| {
+    let read = Reading::of(&options.config, interrupts).torrent(Path::new(torrent));
+    let result = read.and_then(|metainfo| {
         name = escape_field(metainfo.name.as_bytes());
         let pieces = metainfo.geometry.pieces();
         if !is_there(&options.plan.output_dir) {
@@ -314,6 +322,10 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
             return Ok((false, 0, pieces));
         }
         let mut client = Client::new(options.config.clone())?;
+        // From here on the client looks at signals.
+        if interrupts.came() {
+            return Err(Error::Interrupted);
+        }
         let id = client.add(Target::from(metainfo), options.plan.clone())?;
         client.run()?;
         let outcome = client.download(id).and_then(|it| it.outcome().cloned());
@@ -329,7 +341,10 @@ fn check_one(options: &Options, torrent: &OsStr) -> Exit {
             let word = if all { "complete" } else { "incomplete" };
             let said = match options.quiet {
                 true => Exit::Complete,
-                false => terminal::answer(&format!("{name}: {word}, {have} of {pieces} pieces")),
+                false => {
+                    let line = format!("{name}: {word}, {have} of {pieces} pieces");
+                    terminal::answer(&line, interrupts)
+                }
             };
             let found = match all {
                 true => Exit::Complete,

@@ -10,39 +10,41 @@ use super::progress::Progress;
 use super::terminal;
 use crate::base::escape::escape_field;
 use crate::base::rng::Rng;
-use crate::client::{Error, Event, load_target, os_seed, peer_id};
+use crate::client::{Error, Event, Reading, os_seed, peer_id};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Aim, Command, Settings};
-use crate::reactor::Reactor;
+use crate::reactor::{Interrupts, Reactor};
 
 /// Asks every tracker of the torrent.
-pub(super) fn scrape(options: &Options) -> Exit {
+pub(super) fn scrape(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut face = Face::new(Progress::None, options.quiet);
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }
-    let torrent = Path::new(&options.torrents[0]);
-    let mut name = String::new();
-    let result = load_target(torrent, &options.config).and_then(|target| {
-        name = escape_field(target.metainfo.name.as_bytes());
-        let torrent = AddTorrent {
-            metainfo: target.metainfo,
-            aim: Aim::Scrape,
-            peers: Vec::new(),
-        };
-        ask(options, torrent, &mut face)
-    });
-    match result {
-        Ok(exit) => exit,
-        Err(error) => {
-            face.client_error(&error, &name);
-            Exit::of(&error)
-        }
-    }
+    let named = &options.torrents[0];
+    let target = match Reading::of(&options.config, interrupts).target(Path::new(named)) {
+        Ok(target) => target,
+        Err(error) => return face.unread(&error, named),
+    };
+    let name = escape_field(target.metainfo.name.as_bytes());
+    let torrent = AddTorrent {
+        metainfo: target.metainfo,
+        aim: Aim::Scrape,
+        peers: Vec::new(),
+    };
+    ask(options, torrent, &mut face, interrupts).unwrap_or_else(|error| {
+        face.client_error(&error, &name);
+        Exit::of(&error)
+    })
 }
 
 /// Prints a line for each that answers, and says why of the others.
-fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<Exit, Error> {
+fn ask(
+    options: &Options,
+    torrent: AddTorrent,
+    face: &mut Face,
+    interrupts: &Interrupts,
+) -> Result<Exit, Error> {
     let system = |what| move |error| Error::System { what, error };
     let config = &options.config;
     let mut rng = Rng::new(os_seed()?);
@@ -53,6 +55,7 @@ fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<Exit, 
         ..Settings::new(peer_id(&config.peer_id_prefix, &mut rng))
     };
     let mut reactor = Reactor::new().map_err(system("wait for events"))?;
+    // They wake the loop.
     reactor.watch_signals().map_err(system("catch signals"))?;
     let session = Session::new(reactor.now(), settings, rng.bytes());
     let host = reactor
@@ -73,7 +76,7 @@ fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<Exit, 
                     "{url}: {} seeders, {} leechers, {} downloads",
                     counts.seeders, counts.leechers, counts.completed
                 );
-                said = said.max(terminal::answer(&line));
+                said = said.max(terminal::answer(&line, interrupts));
             } else if let Event::Tracker { url, result, .. } = &event {
                 let why = result.as_ref().err().map_or("", String::as_str);
                 face.warning(reactor.now() - began, "tracker", &format!("{url}: {why}"));
@@ -81,7 +84,7 @@ fn ask(options: &Options, torrent: AddTorrent, face: &mut Face) -> Result<Exit, 
                 face.event(reactor.now() - began, &event);
             }
         }
-        if reactor.stop_signals() > 0 {
+        if interrupts.came() {
             return Err(Error::Interrupted);
         }
         let torrents = reactor.snapshot(host).torrents;

@@ -12,28 +12,30 @@ use super::options::Options;
 use super::progress::Progress;
 use super::{terminal, units};
 use crate::base::escape::{escape, escape_field};
-use crate::client::load;
+use crate::client::Reading;
+use crate::reactor::Interrupts;
 use crate::wire::metainfo::{FileKind, Metainfo};
 
 /// Shows every torrent.
-pub(super) fn show(options: &Options) -> Exit {
+pub(super) fn show(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
-        worst = worst.max(show_one(options, torrent));
+        let exit = show_one(options, torrent, interrupts);
+        worst = worst.max(exit);
+        if exit == Exit::Interrupted {
+            break;
+        }
     }
     worst
 }
 
-fn show_one(options: &Options, torrent: &OsStr) -> Exit {
-    match load(Path::new(torrent), options.config.max_torrent_size) {
+fn show_one(options: &Options, torrent: &OsStr, interrupts: &Interrupts) -> Exit {
+    match Reading::of(&options.config, interrupts).torrent(Path::new(torrent)) {
         Ok(metainfo) if options.json => {
-            json(&metainfo).map_or(Exit::Internal, |text| terminal::answer(&text))
+            json(&metainfo).map_or(Exit::Internal, |text| terminal::answer(&text, interrupts))
         }
-        Ok(metainfo) => terminal::answer(text(&metainfo).trim_end()),
-        Err(error) => {
-            Face::new(Progress::None, options.quiet).client_error(&error, "");
-            Exit::of(&error)
-        }
+        Ok(metainfo) => terminal::answer(text(&metainfo).trim_end(), interrupts),
+        Err(error) => Face::new(Progress::None, options.quiet).unread(&error, torrent),
     }
 }
 

@@ -9,16 +9,19 @@ use rustix::io::retry_on_intr;
 
 use super::exit::Exit;
 use super::logger;
+use crate::reactor::Interrupts;
 
-/// Writes a line to standard output, however long its reader takes and whatever becomes of it.
-pub(super) fn out(line: &str) {
-    let _ = write(line);
-}
-
-/// Writes to standard output what the person asked for; if it is lost, that is said and is the exit status. Whoever
-/// closes a pipe has read enough.
-pub(super) fn answer(text: &str) -> Exit {
-    match write(text) {
+/// Writes to standard output what the person asked for, however long its reader takes; if it is lost, that is said
+/// and is the exit status. Whoever closes a pipe has read enough.
+pub(super) fn answer(text: &str, interrupts: &Interrupts) -> Exit {
+    let text = format!("{text}\n");
+    match interrupts.write(io::stdout().lock(), text.as_bytes()) {
+        Err(_) if interrupts.came() => {
+            err(
+                "error[interrupted]: standard output: interrupted by a signal, the answer is cut short",
+            );
+            Exit::Interrupted
+        }
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             err(&format!(
                 "error[output]: standard output: {error}, the answer is lost"
@@ -27,12 +30,6 @@ pub(super) fn answer(text: &str) -> Exit {
         }
         Ok(()) | Err(_) => Exit::Complete,
     }
-}
-
-fn write(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    stdout.flush()
 }
 
 /// Tells standard output of a run that goes on: a reader that has stopped reading loses the line.

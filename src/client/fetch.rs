@@ -1,5 +1,7 @@
 //! Fetching a torrent file from a web server, before there is a loop that could be blocked.
 
+mod transport;
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,17 +11,24 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector};
 
+use self::transport::Tcp;
 use super::config::USER_AGENT;
 use crate::base::escape::escape_field;
+use crate::reactor::Interrupts;
 
 /// What is at `url`, at most one byte more than `most`. A `ca_file` names whom TLS trusts.
 ///
 /// # Errors
 ///
-/// Why not, in one escaped line.
-pub(super) fn fetch(url: &str, most: usize, ca_file: Option<&Path>) -> Result<Vec<u8>, String> {
+/// Why not, in one escaped line; at once if a signal comes.
+pub(super) fn fetch(
+    url: &str,
+    most: usize,
+    ca_file: Option<&Path>,
+    interrupts: &Interrupts,
+) -> Result<Vec<u8>, String> {
     let roots = roots(ca_file)?;
     let config = ureq::Agent::config_builder()
         .user_agent(USER_AGENT)
@@ -29,7 +38,9 @@ pub(super) fn fetch(url: &str, most: usize, ca_file: Option<&Path>) -> Result<Ve
         .timeout_global(Some(WHOLE_MAX))
         .tls_config(TlsConfig::builder().root_certs(roots).build())
         .build();
-    let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Names);
+    let tcp = Tcp(interrupts.clone());
+    let connector = ().chain(tcp).chain(RustlsConnector::default());
+    let agent = ureq::Agent::with_parts(config, connector, Names(interrupts.clone()));
     let in_words = |error: Error| escape_field(error.to_string().as_bytes());
     let mut response = agent.get(url).call().map_err(in_words)?;
     response
@@ -46,7 +57,7 @@ pub(super) fn fetch(url: &str, most: usize, ca_file: Option<&Path>) -> Result<Ve
 
 /// The system's resolver, asked on this thread: ureq's own would start another one to time it.
 #[derive(Debug)]
-struct Names;
+struct Names(Interrupts);
 
 impl Resolver for Names {
     fn resolve(
@@ -66,7 +77,9 @@ impl Resolver for Names {
         let mut addresses = self.empty();
         match literal.parse::<IpAddr>() {
             Ok(ip) => addresses.push(SocketAddr::new(ip, port)),
-            Err(_) => look_up(host, port)?
+            Err(_) => self
+                .0
+                .blindly(|| look_up(host, port))?
                 .take(ADDRESSES_MAX)
                 .for_each(|address| addresses.push(address)),
         }

@@ -1,7 +1,7 @@
 //! Reading a torrent from a file, from standard input or from a web server.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -15,6 +15,7 @@ use super::fetch::fetch;
 use super::select::Choice;
 use crate::base::escape::escape_field;
 use crate::base::ids::InfoHash;
+use crate::reactor::Interrupts;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::names;
@@ -26,45 +27,12 @@ use crate::wire::names;
 ///
 /// [`Error::Torrent`]: the file can't be read, is not a regular file, is too large, or is no torrent.
 pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
-    load_trusting(path, most, None)
-}
-
-/// As [`load`]; web servers are believed if an authority of `ca_file` vouches for them.
-fn load_trusting(path: &Path, most: usize, ca_file: Option<&Path>) -> Result<Metainfo, Error> {
-    let name = path.as_os_str().as_encoded_bytes();
-    if has_scheme(name, b"magnet:") {
-        let what = "a magnet link does not say it, only peers know";
-        return Err(error("torrent.source", path, what));
-    }
-    let is_url = has_scheme(name, b"http://") || has_scheme(name, b"https://");
-    let bytes = if is_url {
-        let url = path.to_str().unwrap_or_default();
-        fetch(url, most, ca_file).map_err(|why| error("torrent.fetch", path, &why))?
-    } else if path.as_os_str() == "-" {
-        read(io::stdin().lock(), most).map_err(|error| open_error(path, &error))?
-    } else {
-        // Opening a FIFO would wait for its other end.
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32);
-        let file = options
-            .open(path)
-            .map_err(|error| open_error(path, &error))?;
-        let about = file.metadata().map_err(|error| open_error(path, &error))?;
-        if !about.is_file() {
-            let what = "it is not a regular file";
-            return Err(error("torrent.open", path, what));
-        }
-        if about.len() > most as u64 {
-            return Err(too_large(path, most));
-        }
-        read(file, most).map_err(|error| open_error(path, &error))?
+    let reading = Reading {
+        most,
+        ca_file: None,
+        interrupts: &Interrupts::none(),
     };
-    if bytes.len() > most {
-        return Err(too_large(path, most));
-    }
-    Metainfo::parse_owned(bytes).map_err(|fault| error(fault.kind, path, &fault.message))
+    reading.torrent(path)
 }
 
 /// What was named on the command line: a torrent file as [`load`] takes it, a magnet link, or an info-hash of 40
@@ -74,30 +42,109 @@ fn load_trusting(path: &Path, most: usize, ca_file: Option<&Path>) -> Result<Met
 ///
 /// As [`load`]; the kinds of a magnet link that is none begin with `magnet.`.
 pub fn load_target(path: &Path, config: &Config) -> Result<Target, Error> {
-    let text = path.to_str().unwrap_or_default();
-    let magnet = match InfoHash::from_hex(text) {
-        Some(info_hash) if !path.exists() => Magnet::new(info_hash),
-        _ if has_scheme(text.as_bytes(), b"magnet:") => {
-            Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
+    Reading::of(config, &Interrupts::none()).target(path)
+}
+
+/// How torrents are read.
+pub(crate) struct Reading<'a> {
+    /// Bytes of a torrent file.
+    most: usize,
+    /// Whom TLS trusts; `None`: the system's authorities.
+    ca_file: Option<&'a Path>,
+    /// What ends a wait for one that does not come: [`Error::Interrupted`].
+    interrupts: &'a Interrupts,
+}
+
+impl<'a> Reading<'a> {
+    /// As the configuration says.
+    pub(crate) fn of(config: &'a Config, interrupts: &'a Interrupts) -> Self {
+        Self {
+            most: config.max_torrent_size,
+            ca_file: config.ca_file.as_deref(),
+            interrupts,
         }
-        _ => {
-            let most = config.max_torrent_size;
-            return load_trusting(path, most, config.ca_file.as_deref()).map(Target::from);
+    }
+
+    /// As [`load`].
+    pub(crate) fn torrent(&self, path: &Path) -> Result<Metainfo, Error> {
+        if self.interrupts.came() {
+            return Err(Error::Interrupted);
         }
-    };
-    let name = magnet
-        .name
-        .as_deref()
-        .and_then(|name| names::element(name.as_bytes()));
-    let name = name.unwrap_or_else(|| magnet.info_hash.to_string());
-    // A magnet link has no tiers: each tracker is one of its own.
-    let trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
-    let metainfo = Metainfo::stand_in(magnet.info_hash, name, trackers);
-    Ok(Target {
-        metainfo: Arc::new(metainfo),
-        peers: magnet.peers,
-        select: magnet.select.into_iter().map(Choice::Places).collect(),
-    })
+        let name = path.as_os_str().as_encoded_bytes();
+        if has_scheme(name, b"magnet:") {
+            let what = "a magnet link does not say it, only peers know";
+            return Err(error("torrent.source", path, what));
+        }
+        let bytes = if has_scheme(name, b"http://") || has_scheme(name, b"https://") {
+            let url = path.to_str().unwrap_or_default();
+            fetch(url, self.most, self.ca_file, self.interrupts)
+                .map_err(|why| self.waited(error("torrent.fetch", path, &why)))?
+        } else if path.as_os_str() == "-" {
+            let read = self.interrupts.read(io::stdin().lock(), self.most);
+            read.map_err(|why| self.waited(open_error(path, &why)))?
+        } else {
+            self.file(path)?
+        };
+        if bytes.len() > self.most {
+            return Err(too_large(path, self.most));
+        }
+        Metainfo::parse_owned(bytes).map_err(|fault| error(fault.kind, path, &fault.message))
+    }
+
+    fn file(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let failed = |why: io::Error| open_error(path, &why);
+        // Opening a FIFO would wait for its other end.
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let file = options.open(path).map_err(failed)?;
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() {
+            let what = "it is not a regular file";
+            return Err(error("torrent.open", path, what));
+        }
+        if about.len() > self.most as u64 {
+            return Err(too_large(path, self.most));
+        }
+        let mut bytes = Vec::new();
+        let mut most = file.take(self.most as u64 + 1);
+        most.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// What a wait ended with: a signal, or this.
+    fn waited(&self, error: Error) -> Error {
+        match self.interrupts.came() {
+            true => Error::Interrupted,
+            false => error,
+        }
+    }
+
+    /// As [`load_target`].
+    pub(crate) fn target(&self, path: &Path) -> Result<Target, Error> {
+        let text = path.to_str().unwrap_or_default();
+        let magnet = match InfoHash::from_hex(text) {
+            Some(info_hash) if !path.exists() => Magnet::new(info_hash),
+            _ if has_scheme(text.as_bytes(), b"magnet:") => {
+                Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
+            }
+            _ => return self.torrent(path).map(Target::from),
+        };
+        let name = magnet
+            .name
+            .as_deref()
+            .and_then(|name| names::element(name.as_bytes()));
+        let name = name.unwrap_or_else(|| magnet.info_hash.to_string());
+        // A magnet link has no tiers: each tracker is one of its own.
+        let trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
+        let metainfo = Metainfo::stand_in(magnet.info_hash, name, trackers);
+        Ok(Target {
+            metainfo: Arc::new(metainfo),
+            peers: magnet.peers,
+            select: magnet.select.into_iter().map(Choice::Places).collect(),
+        })
+    }
 }
 
 /// A torrent to take up.
@@ -119,13 +166,6 @@ impl From<Metainfo> for Target {
             select: Vec::new(),
         }
     }
-}
-
-/// Reads all of `source`, but stops one byte behind `most`.
-fn read(source: impl Read, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn too_large(path: &Path, most: usize) -> Error {

@@ -50,6 +50,7 @@ pub use self::config::{Config, PEER_ID_PREFIX_MAX, peer_id};
 pub use self::download::Download;
 pub use self::error::Error;
 pub(crate) use self::error::disk_kind;
+pub(crate) use self::load::Reading;
 pub use self::load::{Target, load, load_target};
 pub use self::outcome::Outcome;
 pub use self::plan::{Goal, Plan};

@@ -25,6 +25,7 @@ mod calm;
 mod clock;
 mod groups;
 mod host;
+mod interrupts;
 mod jobs;
 mod listen;
 mod names;
@@ -60,8 +61,8 @@ use crate::wire::metainfo::Metainfo;
 
 pub use self::clock::Clock;
 pub use self::host::HostId;
+pub use self::interrupts::Interrupts;
 pub use self::listen::Listening;
-pub use self::signals::EarlyEnd;
 
 /// The loop: sessions, their sockets and disks, on one thread.
 pub struct Reactor {

@@ -1,12 +1,9 @@
 //! Signals, as readiness in the same poll.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::{Interest, Registry, Token};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
-use signal_hook::flag::register_conditional_shutdown;
 use signal_hook_mio::v1_0::Signals;
 
 /// Catches the process's signals and counts those that ask it to stop.
@@ -52,31 +49,6 @@ impl Watch {
     /// How often SIGHUP came.
     pub(super) fn hangups(&self) -> u32 {
         self.hangups
-    }
-}
-
-/// While it lives, SIGINT and SIGTERM end the process at once: nothing is begun yet that would have to be ended well,
-/// and what goes on (a torrent is read or fetched) does not look at signals.
-pub struct EarlyEnd(Arc<AtomicBool>);
-
-impl EarlyEnd {
-    /// From now on the process ends with `status`.
-    ///
-    /// # Errors
-    ///
-    /// What the system says if it can't be done.
-    pub fn new(status: i32) -> io::Result<Self> {
-        let armed = Arc::new(AtomicBool::new(true));
-        for signal in [SIGINT, SIGTERM] {
-            register_conditional_shutdown(signal, status, Arc::clone(&armed))?;
-        }
-        Ok(Self(armed))
-    }
-}
-
-impl Drop for EarlyEnd {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
     }
 }
 

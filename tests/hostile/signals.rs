@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -70,33 +70,88 @@ fn s1_a_torrent_that_is_read_or_fetched_for_ever_ends_with_6() {
         let scene = Scene::new(&format!("hostile-s1-read{signal}"), PIECE);
         let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/x.torrent", deaf.local_addr().expect("bound"));
-        for source in ["-", &url] {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_minitorrent"))
-                .args([source, "-o", "out"])
-                .current_dir(scene.path(""))
-                .stdin(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it was built");
-            // It has begun when it reads, or when it has called.
-            if source == "-" {
-                let mut stdin = child.stdin.take().expect("it is piped");
-                stdin.write_all(b"d4:info").expect("it reads");
-                is_caught(child.id());
-                signalled(child.id(), signal);
-                assert_eq!(child.wait().expect("it ends").code(), Some(6));
-            } else {
-                let (mut call, _) = deaf.accept().expect("it calls");
-                let mut head = [0; 16];
-                call.read_exact(&mut head).expect("it asks");
-                signalled(child.id(), signal);
-                let begin = Instant::now();
-                assert_eq!(child.wait().expect("it ends").code(), Some(6));
-                assert!(begin.elapsed() < Duration::from_secs(3));
+        for command in [
+            &["-o", "out"][..],
+            &["check"],
+            &["show"],
+            &["magnet"],
+            &["scrape"],
+        ] {
+            let mut waiting = started(&scene, &[command, &["-"]].concat());
+            let mut stdin = waiting.stdin.take().expect("it is piped");
+            stdin.write_all(b"d4:info").expect("it reads");
+            is_caught(waiting.id());
+            is_interrupted(waiting, signal, "-");
+            drop(stdin);
+
+            let mut calling = started(&scene, &[command, &[&url]].concat());
+            let (mut call, _) = deaf.accept().expect("it calls");
+            call.read_exact(&mut [0; 16]).expect("it asks");
+            if signal == "-TERM" {
+                // Half an answer makes no difference.
+                let half = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nd4:info";
+                call.write_all(half).expect("it listens");
             }
+            drop(calling.stdin.take());
+            is_interrupted(calling, signal, &url);
         }
         assert!(!scene.path("out").exists());
     }
+}
+
+#[test]
+fn s1_a_torrent_that_is_made_of_too_much_ends_with_6() {
+    let scene = Scene::new("hostile-s1-create", PIECE);
+    let file = File::create(scene.path("seed/x.bin")).expect("a file");
+    file.set_len(1 << 40).expect("holes cost nothing");
+    let making = started(&scene, &["create", "seed", "-o", "out"]);
+    is_caught(making.id());
+    is_interrupted(making, "-TERM", "seed");
+    assert!(!scene.path("out").exists());
+}
+
+#[test]
+fn s1_an_answer_that_nobody_reads_ends_with_6() {
+    let scene = Scene::new("hostile-s1-answer", PIECE);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut full = writer.try_clone().expect("a descriptor");
+    rustix::io::ioctl_fionbio(&full, true).expect("a pipe can do that");
+    while full.write(b"x").is_ok() {}
+    rustix::io::ioctl_fionbio(&full, false).expect("a pipe can do that");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+    command.args(["show", "x.torrent"]).stdout(writer);
+    let showing = command
+        .current_dir(scene.path(""))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    is_caught(showing.id());
+    is_interrupted(showing, "-INT", "standard output");
+    drop(reader);
+}
+
+fn started(scene: &Scene, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_minitorrent"))
+        .args(arguments)
+        .current_dir(scene.path(""))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built")
+}
+
+/// The signal ends it soon, with 6 and one line about `what`.
+#[track_caller]
+fn is_interrupted(process: Child, signal: &str, what: &str) {
+    signalled(process.id(), signal);
+    let begin = Instant::now();
+    let ended = process.wait_with_output().expect("it ends");
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    assert_eq!(ended.status.code(), Some(6), "{ended:?}");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let begins = format!("error[interrupted]: {what}: interrupted by a signal, ");
+    assert!(said.starts_with(&begins), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 /// Waits until a process has a handler for SIGTERM.
