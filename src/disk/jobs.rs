@@ -138,7 +138,7 @@ impl Check {
         Ok(Some(content.meta.hash(piece) == zeros))
     }
 
-    /// Moves `there` over the next piece, and over more of them if they are small.
+    /// Moves `there` over the next piece, and over more of them if they are small and to be read as well.
     fn look_ahead<F: Files>(
         &mut self,
         content: &mut Content<'_, F>,
@@ -152,7 +152,7 @@ impl Check {
                 break;
             }
             let len = step.min(geometry.total() - self.there);
-            if !content.is_there(self.there, len)? {
+            if !content.is_there(self.there, len)? || content.is_hole(self.there, len) {
                 break;
             }
             self.there += len;

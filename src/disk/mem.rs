@@ -24,6 +24,7 @@ pub(super) struct MemFiles {
     pub(super) room: Option<usize>,
     /// The most bytes that one write takes.
     pub(super) bite: Option<usize>,
+    /// Whether zeros are holes.
     pub(super) holes: bool,
     /// The time that a write gives its file.
     pub(super) clock: i64,
@@ -125,8 +126,10 @@ impl Files for MemFiles {
         Ok(self.files.get(&file).map_or(0, Vec::len) as u64)
     }
 
-    fn is_hole(&mut self, _: FileId, _: u64, _: u64) -> bool {
-        self.holes
+    fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool {
+        let content = self.files.get(&file).map_or(&[][..], |content| content);
+        let rest = content.get(offset as usize..).unwrap_or(&[]);
+        self.holes && rest.iter().take(len as usize).all(|byte| *byte == 0)
     }
 
     fn finish(&mut self, _: TorrentId) -> Result<(), DiskError> {
