@@ -4,6 +4,7 @@ mod allowed_fast;
 mod blame;
 mod blocks;
 mod choking;
+mod dht;
 mod disk;
 mod finders;
 mod floods;

@@ -170,7 +170,9 @@ impl Dht {
             port: None,
             is_seed: false,
             is_again: false,
+            is_short: false,
             due: now,
+            ended: now,
             running: 0,
             answered: 0,
             shortfalls: 0,
@@ -179,6 +181,23 @@ impl Dht {
         search.due = now;
         search.is_again = true;
         self.due = earliest(self.due, Some(now));
+    }
+
+    /// Peers of a torrent are short: until [`Dht::have_peers`] a search begins again after a minute, then after two, four
+    /// and so on up to 15. May be called often.
+    pub fn want_peers(&mut self, info_hash: InfoHash) {
+        if let Some(search) = self.searches.get_mut(&info_hash)
+            && search.want_peers()
+        {
+            self.due = earliest(self.due, Some(coarse(search.due)));
+        }
+    }
+
+    /// There are peers enough of a torrent, for now.
+    pub fn have_peers(&mut self, info_hash: InfoHash) {
+        if let Some(search) = self.searches.get_mut(&info_hash) {
+            search.have_peers();
+        }
     }
 
     /// Says whether we have all of a torrent that is searched for: the next announce tells it (BEP 33).

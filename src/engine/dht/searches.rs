@@ -128,6 +128,7 @@ impl Dht {
                 search.answered += lookup.answered();
                 let (is_last, is_seed) = (search.running == 0, search.is_seed);
                 if is_last && !search.is_again {
+                    search.ended = now;
                     search.due = now + search.pause(rng);
                 }
                 if let Some(port) = port {
@@ -147,19 +148,44 @@ pub(super) struct Search {
     pub(super) is_seed: bool,
     /// Whether it was asked for again while it ran.
     pub(super) is_again: bool,
+    /// Whether peers are short.
+    pub(super) is_short: bool,
     pub(super) due: Instant,
+    /// When the last round ended; before that, when the search was asked for.
+    pub(super) ended: Instant,
     /// Lookups under way for it.
     pub(super) running: usize,
     /// Nodes that answered in this round.
     pub(super) answered: usize,
-    /// Rounds in a row in which too few answered.
+    /// Rounds in a row in which too few answered, or after which peers were short.
     pub(super) shortfalls: u32,
 }
 
 impl Search {
-    /// How long to wait for the next round: 15 minutes, give or take one; less if hardly anybody answered.
+    /// Peers are short from now on. Whether the next round may begin sooner for it.
+    pub(super) fn want_peers(&mut self) -> bool {
+        if self.is_short {
+            return false;
+        }
+        self.is_short = true;
+        self.shortfalls = 0;
+        self.due = self.due.min(self.ended + RETRY_MIN);
+        true
+    }
+
+    /// There are peers enough from now on: the next round has time, if it was to be sooner only for them.
+    pub(super) fn have_peers(&mut self) {
+        let was_short = std::mem::replace(&mut self.is_short, false);
+        if was_short && self.answered >= K && !self.is_again {
+            self.shortfalls = 0;
+            self.due = self.due.max(self.ended + REPEAT);
+        }
+    }
+
+    /// How long to wait for the next round: 15 minutes, give or take one; less if hardly anybody answered, or if
+    /// peers are short.
     pub(super) fn pause(&mut self, rng: &mut Rng) -> Duration {
-        if self.answered < K {
+        if self.answered < K || self.is_short {
             self.shortfalls = self.shortfalls.saturating_add(1);
             return backoff(RETRY_MIN, self.shortfalls - 1);
         }
@@ -170,5 +196,5 @@ impl Search {
 
 /// Searches that run at once.
 pub(super) const SEARCHES_AT_ONCE: usize = 4;
-/// How soon a search begins again if hardly anybody answered; doubles.
+/// How soon a search begins again if hardly anybody answered, or if peers are short; doubles.
 const RETRY_MIN: Duration = Duration::from_secs(60);

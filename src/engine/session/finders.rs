@@ -24,7 +24,7 @@ impl Session {
         };
         let info_hash = torrent.metainfo.info_hash;
         let wanted = torrent.is_ready() && !torrent.metainfo.private && !self.stopping;
-        let is_seed = torrent.is_complete();
+        let (is_seed, is_short) = (torrent.is_complete(), torrent.wants_peers());
         let nodes = torrent.metainfo.nodes.iter();
         let routers: Vec<_> = nodes.map(|(host, port)| router(host, *port)).collect();
         if wanted && self.dht.is_none() {
@@ -35,6 +35,10 @@ impl Session {
                 let port = Some(self.settings.port).filter(|port| *port > 0);
                 dht.search(now, info_hash, port);
                 dht.set_seed(info_hash, is_seed);
+                match is_short {
+                    true => dht.want_peers(info_hash),
+                    false => dht.have_peers(info_hash),
+                }
                 for router in routers {
                     dht.add_router(now, router);
                 }

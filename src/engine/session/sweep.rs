@@ -191,18 +191,26 @@ impl Session {
         }
     }
 
-    /// Asks the trackers sooner when peers are short; those that are due by that at once.
+    /// Asks the trackers and the DHT sooner when peers are short; those that are due by that at once.
     fn look_for_more(&mut self, now: Instant) {
         let share = self.share();
         for (_, seat) in self.torrents.iter_mut() {
+            let info_hash = seat.torrent.metainfo.info_hash;
             let short = seat.torrent.members.len() * 2 < share;
             if !short {
                 seat.announcer.have_peers();
+                if let Some(dht) = &mut self.dht {
+                    dht.have_peers(info_hash);
+                }
             } else if seat.torrent.wants_peers() && !seat.torrent.swarm.has_untried() {
                 seat.announcer.want_peers(now);
+                if let Some(dht) = &mut self.dht {
+                    dht.want_peers(info_hash);
+                }
             }
         }
         self.drive_announcers(now);
+        self.drive_finders(now);
     }
 
     fn choke_round(&mut self, now: Instant) {
