@@ -92,12 +92,17 @@ pub const EXTENDED_MESSAGE_MAX: u32 = 64 * 1024;
 pub const CONNECTS: u32 = 20;
 /// Of which at once: all that may be half-open, so that a start is not slower for it.
 pub const CONNECTS_BURST: u32 = 30;
-/// Datagrams sent a second: trackers, name servers, DHT and neighbourhood together. A hundred a second make cheap
+/// Datagrams sent a second: trackers, name servers, our queries in the DHT, and neighbourhood together. A hundred a second make cheap
 /// routers lose those of others.
 pub const DATAGRAMS: u32 = 50;
 /// Of which at once.
 pub const DATAGRAMS_BURST: u32 = 100;
-/// Datagrams of the DHT that wait for their turn: four seconds' worth; what is older is lost, as on any network.
+/// Answers sent a second to strangers who ask in the DHT: a good node is asked five to twenty times a second. They
+/// cost the router no new entry, as the question made it.
+pub const ANSWERS: u32 = 25;
+/// Of which at once.
+pub const ANSWERS_BURST: u32 = 25;
+/// Queries of the DHT that wait for their turn: four seconds' worth; what is older is lost, as on any network.
 pub const DATAGRAMS_HELD: usize = 200;
 
 // --------------------------------------------------------------------------------------- pipeline

@@ -161,7 +161,7 @@ pub fn dht(bytes: &[u8]) {
 
 fn drain(node: &mut Dht, sent: &mut Vec<SocketAddr>) {
     while let Some(action) = node.poll_action() {
-        if let Action::Datagram { to, bytes } = action {
+        if let Action::Datagram { to, bytes, .. } = action {
             assert!(bytes.len() <= 1200 && bytes.first() == Some(&b'd'));
             assert!(to.port() > 0 && !to.ip().is_unspecified() && !to.ip().is_multicast());
             sent.push(to);

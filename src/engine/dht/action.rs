@@ -15,6 +15,8 @@ pub enum Action {
         to: SocketAddr,
         /// What, at most 1200 bytes.
         bytes: Vec<u8>,
+        /// Whether somebody asked for it and waits; sent seconds late it is worth nothing.
+        is_answer: bool,
     },
     /// Peers of a torrent that is searched for. Ourselves may be among them.
     Peers {

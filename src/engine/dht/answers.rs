@@ -78,7 +78,7 @@ impl Dht {
             return false;
         }
         self.queries.1 += 1;
-        self.send(from, bytes);
+        self.send(from, bytes, true);
         self.meet(now, from, message, query, rng);
         true
     }

@@ -169,7 +169,7 @@ impl Dht {
             if let Some(bytes) = again
                 && self.gate.spend_on_query(now, bytes.len())
             {
-                self.send(to, bytes);
+                self.send(to, bytes, false);
             }
         }
     }
@@ -223,13 +223,17 @@ impl Dht {
             again: Some(bytes.clone()),
         };
         self.pending.insert(transaction, pending);
-        self.send(to, bytes);
+        self.send(to, bytes, false);
         true
     }
 
-    pub(super) fn send(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+    pub(super) fn send(&mut self, to: SocketAddr, bytes: Vec<u8>, is_answer: bool) {
         self.bytes.1 += bytes.len() as u64;
-        self.actions.push_back(Action::Datagram { to, bytes });
+        self.actions.push_back(Action::Datagram {
+            to,
+            bytes,
+            is_answer,
+        });
     }
 
     /// The query that this answers: of this number, to this address.

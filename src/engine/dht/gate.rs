@@ -11,7 +11,10 @@ use crate::base::time::Instant;
 pub(super) struct Gate {
     guests: BTreeMap<u64, Guest>,
     pruned_at: Instant,
-    upload: Allowance,
+    /// For our own queries, and for answers while enough is left.
+    shared: Allowance,
+    /// For answers alone: who searches for many torrents answers all the same.
+    answers: Allowance,
     /// Pings of nodes that nobody has vouched for: a spoofed query makes us send one.
     pub(super) checks: Allowance,
 }
@@ -21,7 +24,8 @@ impl Gate {
         Self {
             guests: BTreeMap::new(),
             pruned_at: now,
-            upload: Allowance::new(now, UPLOAD, UPLOAD),
+            shared: Allowance::new(now, UPLOAD - FOR_ANSWERS, UPLOAD - FOR_ANSWERS),
+            answers: Allowance::new(now, FOR_ANSWERS, FOR_ANSWERS),
             checks: Allowance::new(now, 2, 20),
         }
     }
@@ -52,17 +56,18 @@ impl Gate {
 
     /// Takes the cost of an answer of `len` bytes from the budget; not below what our own queries need.
     pub(super) fn spend_on_answer(&mut self, now: Instant, len: usize) -> bool {
-        self.upload.take(now, packet(len), RESERVE)
+        let cost = packet(len);
+        self.answers.take(now, cost, 0) || self.shared.take(now, cost, RESERVE)
     }
 
     /// Takes the cost of a query of ours from the budget.
     pub(super) fn spend_on_query(&mut self, now: Instant, len: usize) -> bool {
-        self.upload.take(now, packet(len), 0)
+        self.shared.take(now, packet(len), 0)
     }
 
     /// Whether a query of ours can be afforded.
     pub(super) fn affords_query(&mut self, now: Instant) -> bool {
-        self.upload.has(now, packet(QUERY))
+        self.shared.has(now, packet(QUERY))
     }
 
     fn make_room(&mut self, now: Instant) -> bool {
@@ -157,7 +162,9 @@ fn packet(len: usize) -> u64 {
 const MICRO: u64 = 1_000_000;
 /// Bytes a second that all datagrams of the DHT may have.
 pub(super) const UPLOAD: u64 = 8000;
-/// Of these, what answers leave for our own queries.
+/// Of these, what only answers may have.
+const FOR_ANSWERS: u64 = 2000;
+/// Of the others, what answers leave for our own queries.
 const RESERVE: u64 = 2000;
 /// About the longest query of ours.
 const QUERY: usize = 200;
@@ -219,6 +226,17 @@ mod tests {
         assert_eq!(queries, 20);
         assert!(!gate.affords_query(at(0)));
         let later = (0..1000).filter(|n| gate.spend_on_query(at(1 + n * 10), 972));
-        assert_eq!(later.count(), 79);
+        assert_eq!(later.count(), 59);
+    }
+
+    #[test]
+    fn who_searches_as_much_as_it_may_answers_with_two_kilobytes_a_second() {
+        let mut gate = Gate::new(at(0));
+        let mut answered = 0;
+        for n in 0..1000 {
+            while gate.spend_on_query(at(n * 10), 72) {}
+            answered += u64::from(gate.spend_on_answer(at(n * 10), 72));
+        }
+        assert_eq!(answered, 20 + 199);
     }
 }

@@ -14,7 +14,7 @@
 //! dht.search(now, InfoHash([1; 20]), Some(6881));
 //! loop {
 //!     while let Some(action) = dht.poll_action() {
-//!         if let Action::Datagram { to, bytes } = action {
+//!         if let Action::Datagram { to, bytes, .. } = action {
 //!             send(to, &bytes);
 //!         }
 //!     }

@@ -113,7 +113,7 @@ impl World {
     fn drain(&mut self, at: usize) {
         while let Some(action) = self.hosts[at].dht.poll_action() {
             match action {
-                Action::Datagram { to, bytes } => self.send(self.hosts[at].address, to, bytes),
+                Action::Datagram { to, bytes, .. } => self.send(self.hosts[at].address, to, bytes),
                 Action::Peers { info_hash, peers } => {
                     assert_eq!(info_hash, TORRENT);
                     self.hosts[at].found.extend(peers);
@@ -395,7 +395,9 @@ impl World {
             self.step();
             while let Some(action) = self.hosts[at].dht.poll_action() {
                 match action {
-                    Action::Datagram { to, bytes } => self.send(self.hosts[at].address, to, bytes),
+                    Action::Datagram { to, bytes, .. } => {
+                        self.send(self.hosts[at].address, to, bytes)
+                    }
                     Action::Scraped {
                         seeds, leechers, ..
                     } => *counted = Some((seeds, leechers)),
@@ -422,7 +424,7 @@ fn both_families_are_wanted_by_a_node_that_has_both() {
     let mut dht = Dht::new(now, config, &mut rng);
     dht.handle_timeout(now, &mut rng);
     let mut families = Vec::new();
-    while let Some(Action::Datagram { to, bytes }) = dht.poll_action() {
+    while let Some(Action::Datagram { to, bytes, .. }) = dht.poll_action() {
         let Ok(Message {
             body: Body::Query(query),
             ..

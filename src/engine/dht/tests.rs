@@ -48,7 +48,7 @@ impl Scene {
     fn drain(&mut self) {
         while let Some(action) = self.dht.poll_action() {
             match action {
-                Action::Datagram { to, bytes } => self.sent.push((to, bytes)),
+                Action::Datagram { to, bytes, .. } => self.sent.push((to, bytes)),
                 other => self.told.push(other),
             }
         }

@@ -150,9 +150,14 @@ impl Session {
     fn drain_finders(&mut self, now: Instant) {
         while let Some(action) = self.dht.as_mut().and_then(Dht::poll_action) {
             match action {
-                dht::Action::Datagram { to, bytes } => {
-                    self.send_patiently(now, to, bytes);
-                }
+                dht::Action::Datagram {
+                    to,
+                    bytes,
+                    is_answer,
+                } => match is_answer {
+                    true => self.send_answer(now, to, bytes),
+                    false => self.send_patiently(now, to, bytes),
+                },
                 dht::Action::Peers { info_hash, peers } => {
                     self.found(now, info_hash, peers, Origin::Dht);
                 }

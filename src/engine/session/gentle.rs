@@ -1,7 +1,8 @@
 //! Gentle to the router: one budget of new connections and of datagrams a second for everything that leaves.
 //!
 //! What a person waits for goes at once and is counted: announces and names. What there is plenty of waits until the
-//! rest of the budget allows it: addresses to dial stay in their swarm, datagrams of the DHT in a short queue.
+//! rest of the budget allows it: addresses to dial stay in their swarm, queries of the DHT in a short queue. Answers
+//! to the queries of others have a budget of their own and never wait: they are asked again before a late one comes.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::net::resolver::Action;
 pub(super) struct Gentle {
     pub(super) connects: Pace,
     datagrams: Pace,
+    answers: Pace,
     /// Datagrams that wait for their turn, at most [`limits::DATAGRAMS_HELD`].
     held: VecDeque<(SocketAddr, Vec<u8>)>,
 }
@@ -26,6 +28,7 @@ impl Default for Gentle {
         Self {
             connects: Pace::new(limits::CONNECTS, limits::CONNECTS_BURST),
             datagrams: Pace::new(limits::DATAGRAMS, limits::DATAGRAMS_BURST),
+            answers: Pace::new(limits::ANSWERS, limits::ANSWERS_BURST),
             held: VecDeque::new(),
         }
     }
@@ -66,6 +69,14 @@ impl Session {
             self.gentle.held.pop_front();
         }
         self.gentle.held.push_back((to, bytes));
+    }
+
+    /// Sends an answer to one who asked in the DHT, now or never.
+    pub(super) fn send_answer(&mut self, now: Instant, to: SocketAddr, bytes: Vec<u8>) {
+        if self.gentle.answers.allows(now) {
+            self.gentle.answers.take(now);
+            self.out.push_back(Output::Datagram { to, bytes });
+        }
     }
 
     /// Does what the resolver wants.
