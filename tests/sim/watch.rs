@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use minitorrent::base::geometry::Geometry;
 use minitorrent::base::ids::{Block, InfoHash, PeerId, Piece};
 use minitorrent::base::limits;
-use minitorrent::engine::io::{Segment, Segments};
 use minitorrent::wire::extension::ExtensionHandshake;
 use minitorrent::wire::handshake;
 use minitorrent::wire::message::{self, Decoded, Message};
@@ -130,16 +129,10 @@ impl Watch {
         self.has_choked || self.has_named_reqq
     }
 
-    /// The session has taken in what it was handed, and this waits to be sent. If there was no room to show all
-    /// of it, nobody can tell what is queued later.
-    pub(crate) fn settle(&mut self, waiting: &mut Segments<'_>) {
-        let shown = waiting.bytes();
-        let is_all = waiting.push(Segment::Bytes(&[]));
-        let queued = if is_all {
-            self.sent_bytes + shown
-        } else {
-            usize::MAX
-        };
+    /// The session has taken in what it was handed, and so many bytes wait to be sent: what is queued later stands
+    /// behind them.
+    pub(crate) fn settle(&mut self, waiting: usize) {
+        let queued = self.sent_bytes + waiting;
         if std::mem::take(&mut self.has_choked) {
             self.queued_at_choke = queued;
         }

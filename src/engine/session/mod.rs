@@ -338,6 +338,17 @@ impl Session {
         seats.fold(earliest(earliest(rates, names), finders), earliest)
     }
 
+    /// How many bytes wait to be sent on `conn`, those of blocks included, whatever the rates let go now.
+    pub fn queued(&self, conn: ConnId) -> usize {
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            Some(Kind::Peer { peer, .. }) => peer.outbox.len(),
+            Some(Kind::Greeting(greeting)) => greeting.outbox.len(),
+            Some(Kind::Tracker(call)) => call.poll_transmit().len(),
+            Some(Kind::Served(http)) => http.poll_transmit().len(),
+            Some(Kind::Dialling { .. }) | None => 0,
+        }
+    }
+
     /// How many bytes the world may read from `conn` now; 0 while there is no room or a rate is used up.
     pub fn read_allowance(&self, now: Instant, conn: ConnId) -> usize {
         // The buffers of cut blocks come back when the disk has them. When too many are out, the disk is

@@ -284,7 +284,9 @@ impl World {
                             Segment::Block { .. } => None,
                         });
                     assert!(said.sum::<usize>() <= WORDS, "too many words wait");
-                    watch.settle(&mut waiting);
+                    let queued = session.queued(conn);
+                    assert!(waiting.bytes() <= queued, "more is shown than there is");
+                    watch.settle(queued);
                 }
             }
             (Host::Script(at), _) => {
