@@ -15,6 +15,8 @@ pub(super) struct ModelDisk {
     written: BTreeSet<Block>,
     /// Pieces whose hash was right.
     pub(super) verified: BTreeSet<Piece>,
+    /// Torrents that were removed: what they still have to hear comes late, and means nothing.
+    removed: BTreeSet<TorrentId>,
 }
 
 enum Job {
@@ -38,11 +40,29 @@ impl ModelDisk {
             claimed: BTreeSet::new(),
             written: BTreeSet::new(),
             verified: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
+    }
+
+    /// Forgets a torrent. What it asked for is still answered.
+    pub(super) fn remove(&mut self, torrent: TorrentId) {
+        assert!(self.removed.insert(torrent), "it is removed twice");
+        (self.claimed, self.written) = Default::default();
+        self.verified.clear();
+        for job in &mut self.jobs {
+            if let Job::Write { counts, .. } = job {
+                *counts = false;
+            }
         }
     }
 
     /// Takes an operation; `received` is what the session was lent last.
     pub(super) fn handle(&mut self, op: DiskOp, received: &[u8]) {
+        let (DiskOp::Check { torrent }
+        | DiskOp::Write { torrent, .. }
+        | DiskOp::Forget { torrent, .. }
+        | DiskOp::Digest { torrent, .. }) = &op;
+        assert!(!self.removed.contains(torrent), "of a removed torrent");
         match op {
             DiskOp::Check { torrent } => {
                 let pieces = (0..self.geometry.pieces()).map(Piece);
@@ -100,7 +120,7 @@ impl ModelDisk {
         Some(match self.jobs.pop_front()? {
             Job::Checked(torrent, piece) => {
                 let good = mood & 1 == 1;
-                if good {
+                if good && !self.removed.contains(&torrent) {
                     self.verified.insert(piece);
                 }
                 DiskDone::Checked {
@@ -145,10 +165,10 @@ impl ModelDisk {
             }
             Job::Verify(torrent, piece) => {
                 let good = mood & 7 != 0;
-                self.claimed.retain(|block| block.piece != piece);
-                self.written.retain(|block| block.piece != piece);
-                if good {
-                    self.verified.insert(piece);
+                if !self.removed.contains(&torrent) {
+                    self.claimed.retain(|block| block.piece != piece);
+                    self.written.retain(|block| block.piece != piece);
+                    self.verified.extend(good.then_some(piece));
                 }
                 DiskDone::Verified {
                     torrent,

@@ -308,13 +308,13 @@ fn command(world: &mut World, source: &mut Source<'_>) {
             peers: Vec::new(),
         }),
         7 => Command::Shutdown,
+        8 => Command::Remove(torrent),
         kind => Command::AddPeers {
             torrent,
             peers: (0..kind).map(|_| address(source.below(8))).collect(),
         },
     };
-    let _ = world.session.handle_command(world.now, command);
-    world.drain(&[]);
+    world.command(command);
 }
 
 /// An answer to the last datagram, or anything.

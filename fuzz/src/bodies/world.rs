@@ -34,6 +34,10 @@ pub(super) struct World {
     peers: usize,
     peers_max: usize,
     stopped: bool,
+    /// When the torrent is removed at the latest, as somebody wants it to be.
+    leaving: Option<Instant>,
+    /// It was, and none was added since.
+    removed: bool,
 }
 
 /// The far end of a connection.
@@ -85,6 +89,8 @@ impl World {
             peers: 0,
             peers_max,
             stopped: false,
+            leaving: None,
+            removed: false,
         };
         world.drain(&[]);
         world
@@ -98,6 +104,26 @@ impl World {
         };
         self.session.handle(self.now, input);
         self.drain(received);
+    }
+
+    /// Somebody asks for something.
+    pub(super) fn command(&mut self, command: Command) {
+        let is_removal = matches!(command, Command::Remove(_));
+        let is_end = matches!(command, Command::Shutdown);
+        match self.session.handle_command(self.now, command) {
+            Ok(Reply::Added(torrent)) => {
+                assert!(self.removed, "there are two of it");
+                (self.torrent, self.removed) = (torrent, false);
+            }
+            Ok(_) if is_removal => {
+                assert!(!self.removed && self.leaving.is_none(), "it was removed");
+                self.leaving = Some(self.now + limits::GOODBYE);
+            }
+            // The goodbyes of the whole session are waited for together.
+            Ok(_) if is_end => self.leaving = None,
+            Ok(_) | Err(_) => {}
+        }
+        self.drain(&[]);
     }
 
     /// A connection comes in.
@@ -128,13 +154,12 @@ impl World {
             watch.handed(bytes);
         }
         self.tell(Input::Received { conn, bytes });
-        let mut waiting = Segments::new(usize::MAX);
-        self.session.poll_transmit(self.now, conn, &mut waiting);
-        assert!(waiting.bytes() <= WAITING_MAX, "{}", waiting.bytes());
+        let waiting = self.session.queued(conn);
+        assert!(waiting <= WAITING_MAX, "{waiting}");
         if let Some(watch) = self.ends.get_mut(&conn).and_then(|end| end.watch.as_mut())
             && watch.is_to_settle()
         {
-            watch.settle(&mut waiting);
+            watch.settle(waiting);
         }
     }
 
@@ -213,6 +238,9 @@ impl World {
         let snapshot = self.session.snapshot(self.now);
         assert!(snapshot.peers.len() <= self.peers_max);
         assert_eq!(snapshot.peers.len(), self.peers);
+        assert_eq!(snapshot.torrents.len(), usize::from(!self.removed));
+        let is_late = self.leaving.is_some_and(|by| self.now >= by);
+        assert!(!is_late, "it is not removed in time");
         for torrent in &snapshot.torrents {
             assert!(torrent.addresses as usize <= limits::ADDRESSES_MAX);
             assert!(torrent.bytes_have <= torrent.bytes);
@@ -227,8 +255,7 @@ impl World {
     /// Shuts everything down: goodbyes end in time.
     pub(super) fn finish(&mut self) {
         self.judge();
-        let _ = self.session.handle_command(self.now, Command::Shutdown);
-        self.drain(&[]);
+        self.command(Command::Shutdown);
         self.pass(limits::GOODBYE);
         assert!(self.stopped && self.peers == 0, "it does not stop");
         assert!(self.ends.values().all(|end| end.tracker), "an end is left");
@@ -302,6 +329,14 @@ impl World {
                 assert!(!url.contains(escape::is_harmful) && !text.contains(escape::is_harmful));
                 assert!(text.len() < 1500);
             }
+            Event::Removed { torrent } => {
+                assert!(torrent == self.torrent && self.leaving.take().is_some());
+                self.removed = true;
+                self.disk.remove(torrent);
+                assert_eq!(self.peers, 0, "its peers are still there");
+                let is_tracker = |end: &End| end.tracker;
+                assert!(!self.ends.values().any(is_tracker), "a call is left");
+            }
             Event::Warning { message, .. } => assert!(!message.contains(escape::is_harmful)),
             Event::Checked { .. }
             | Event::PieceFailed { .. }
@@ -309,8 +344,7 @@ impl World {
             | Event::DiskTrouble { .. }
             | Event::DiskRecovered { .. }
             | Event::Metadata { .. }
-            | Event::Scraped { .. }
-            | Event::Removed { .. } => {}
+            | Event::Scraped { .. } => {}
         }
     }
 }
