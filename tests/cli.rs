@@ -44,6 +44,69 @@ fn help_and_version_end_with_0_even_if_no_one_reads_them() {
 }
 
 #[test]
+fn what_cannot_be_meant_ends_with_2_and_one_line() {
+    let scene = Scene::new("meant", 10);
+    std::fs::create_dir(scene.path("d")).expect("the scene can be written to");
+    scene.write("d/a.txt", b"a");
+    scene.write("d/b.txt", b"b");
+    scene.write("d/empty", b"");
+    let made = scene.run(&["create", "d", "-o", "d.torrent"]);
+    assert_eq!(made.code(), 0, "{made:?}");
+    for (line, said) in [
+        (
+            "d.torrent --select 9 --select *.iso",
+            "error[torrent.select]: d: none of its files, 1 to 3, is in 9, *.iso, nothing of it is \
+             fetched; `show` lists them",
+        ),
+        (
+            "d.torrent --select 3",
+            "error[torrent.select]: d: there is nothing in the files of 3, ",
+        ),
+        (
+            "d.torrent --select 0",
+            "error[usage]: --select 0: files count from 1",
+        ),
+        (
+            "d.torrent --first 3-1",
+            "error[usage]: --first 3-1: files count from 1",
+        ),
+        (
+            "d.torrent --mem-limit 1M",
+            "error[memory.limit]: 1024 KiB of memory are not enough, it takes 4608 KiB, nothing was started",
+        ),
+        (
+            "create d x.torrent",
+            "error[usage]: several paths need a --name, ",
+        ),
+        (
+            "create d -o d.torrent",
+            "error[usage]: d.torrent is there already (--force replaces it), ",
+        ),
+    ] {
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        if !line.starts_with("create") {
+            arguments.extend(["-o", "out", "--port", "0"]);
+        }
+        let ended = scene.run(&arguments);
+        assert_eq!(ended.code(), 2, "{ended:?}");
+        assert!(ended.stderr.starts_with(said), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert_eq!(ended.stdout, "", "{ended:?}");
+        assert!(!scene.path("out").exists(), "{line}");
+    }
+}
+
+#[test]
+fn a_choice_that_no_file_is_in_is_named_and_the_others_are_fetched() {
+    let scene = Scene::new("choice", 3 * PIECE);
+    let all = ["x.torrent", "-o", "seed", "--port", "0", "--select", "1,7"];
+    let ended = scene.run(&[&all[..], &["--first", "*.txt"]].concat());
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    let line = "warning[torrent.select]: no file is in 7, *.txt\n";
+    assert_eq!(ended.stderr, line);
+}
+
+#[test]
 fn show_prints_one_json_object() {
     let scene = Scene::new("show", PIECE + 1);
     let bytes = torrent(&scene.payload, Some("udp://tracker.example:6969"));

@@ -66,7 +66,7 @@ fn a_selected_file_comes_alone_and_the_others_later_without_what_came_along() {
 fn nothing_selected_is_an_error() {
     let scene = three_files("select-none");
     let ended = fetch(&scene, "127.0.0.1:1", &["--select", "4"]);
-    assert_eq!(ended.code(), 3, "{ended:?}");
+    assert_eq!(ended.code(), 2, "{ended:?}");
     assert!(
         ended.stderr.starts_with("error[torrent.select]: "),
         "{ended:?}"
@@ -103,12 +103,10 @@ fn what_is_made_is_not_overwritten_and_the_same_files_make_the_same_bytes() {
     let read = |name: &str| fs::read(scene.path(name)).expect("it was made");
     assert_eq!(read("x.torrent"), read("y.torrent"));
     let ended = scene.run(&arguments);
-    assert_eq!(ended.code(), 4, "{ended:?}");
-    assert!(
-        ended
-            .stderr
-            .starts_with("error[create]: y.torrent: it is there already")
-    );
+    assert_eq!(ended.code(), 2, "{ended:?}");
+    let line = "error[usage]: y.torrent is there already (--force replaces it), ";
+    assert!(ended.stderr.starts_with(line), "{ended:?}");
+    assert_eq!(read("x.torrent"), read("y.torrent"));
     let missing = scene.run(&["create", "nothing"]);
     assert_eq!((missing.code(), missing.stdout.as_str()), (4, ""));
 }

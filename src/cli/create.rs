@@ -31,8 +31,7 @@ fn make(options: &Options, face: &mut Face, interrupts: &Interrupts) -> Result<E
     let out = place(&options.plan.output_dir, creator.name());
     let to_stdout = out == Path::new("-");
     if !to_stdout && !options.plan.force && fs::symlink_metadata(&out).is_ok() {
-        let message = format!("{}: it is there already (--force)", shown(&out));
-        return Err(Error::Create { message });
+        return Ok(is_there_already(&out));
     }
     let created = read(creator, options.quiet, interrupts)?;
     for path in &created.renamed {
@@ -48,7 +47,13 @@ fn make(options: &Options, face: &mut Face, interrupts: &Interrupts) -> Result<E
             Err(why) => Err(write_error(&out, &why)),
         };
     }
-    write(&out, &created.bytes, options.plan.force).map_err(|why| write_error(&out, &why))?;
+    match write(&out, &created.bytes, options.plan.force) {
+        Ok(()) => {}
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            return Ok(is_there_already(&out));
+        }
+        Err(why) => return Err(write_error(&out, &why)),
+    }
     Ok(report(options, &created, &out, interrupts))
 }
 
@@ -128,6 +133,11 @@ fn report(options: &Options, created: &Created, out: &Path, interrupts: &Interru
         let line = format!("{}: {hash}, {pieces} pieces", shown(out));
         terminal::answer(&line, interrupts)
     }
+}
+
+fn is_there_already(out: &Path) -> Exit {
+    let out = shown(out);
+    super::usage(&format!("{out} is there already (--force replaces it)"))
 }
 
 fn write_error(out: &Path, why: &io::Error) -> Error {

@@ -36,7 +36,10 @@ impl Exit {
             Error::Disk(error) if error.kind == DiskErrorKind::Locked => Self::Running,
             Error::Disk(_) | Error::Create { .. } => Self::Disk,
             Error::NoSource | Error::NoAnswer | Error::Stalled => Self::GaveUp,
-            Error::Duplicate(_) | Error::Clash { .. } => Self::Usage,
+            Error::Duplicate(_)
+            | Error::Clash { .. }
+            | Error::Unselected { .. }
+            | Error::Memory { .. } => Self::Usage,
             Error::Incomplete => Self::Incomplete,
             Error::Interrupted => Self::Interrupted,
             Error::Stopped | Error::System { .. } => Self::Internal,

@@ -233,11 +233,15 @@ impl Face {
             false => error.to_string(),
         };
         let (message, next) = match error {
-            Error::Torrent { .. } | Error::Create { .. } if self.several => {
+            Error::Torrent { .. } | Error::Create { .. } | Error::Memory { .. } if self.several => {
                 (own(error), "it is left out")
             }
-            Error::Torrent { .. } | Error::Create { .. } => {
+            Error::Torrent { .. } | Error::Create { .. } | Error::Memory { .. } => {
                 (error.to_string(), "nothing was started")
+            }
+            Error::Unselected { .. } => {
+                let next = "nothing of it is fetched; `show` lists them";
+                (format!("{name}: {error}"), next)
             }
             Error::Duplicate(_) => (own(error), "it is taken once"),
             Error::Clash { .. } => {

@@ -256,6 +256,9 @@ impl Options {
             };
             return Err(UsageError::new(message));
         }
+        if self.command == Command::Create && given > 1 && self.recipe.name.is_none() {
+            return Err(UsageError::new("several paths need a --name"));
+        }
         if self.torrents.iter().any(|torrent| torrent.is_empty()) {
             return Err(UsageError::new("the name of a torrent is empty"));
         }
@@ -614,6 +617,11 @@ mod tests {
             ),
             ("", "no torrent is named"),
             ("demo x", "demo takes no torrent: x"),
+            ("create a b", "several paths need a --name"),
+            (
+                "--select 3-1 a",
+                "--select 3-1: files count from 1, and of a range the lower comes first",
+            ),
         ] {
             assert_eq!(read(line).expect_err(line), message, "{line}");
         }

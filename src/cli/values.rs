@@ -80,13 +80,22 @@ pub(super) fn ratio(value: &OsStr) -> Result<f64, String> {
 /// Numbers and ranges of files, or a pattern of their paths.
 pub(super) fn choices(value: &OsStr) -> Result<Vec<Choice>, String> {
     let text = text(value).ok_or("numbers such as 1,3-5, or a pattern in UTF-8")?;
+    let is_numbers = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
     let range = |item: &str| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));
         let (first, last) = (first.parse().ok()?, last.parse().ok()?);
         (0 < first && first <= last).then_some(Choice::Numbers(first..=last))
     };
     let numbers: Option<Vec<Choice>> = text.split(',').map(range).collect();
-    Ok(numbers.unwrap_or_else(|| vec![Choice::Pattern(text.to_owned())]))
+    match numbers {
+        Some(numbers) => Ok(numbers),
+        None if is_numbers => {
+            Err("files count from 1, and of a range the lower comes first".into())
+        }
+        None => Ok(vec![Choice::Pattern(text.to_owned())]),
+    }
 }
 
 /// Some text in UTF-8.
@@ -292,6 +301,18 @@ mod tests {
         assert_eq!(ports(os("1-65535")), Ok(1..=65535));
         for wrong in ["2-1", "65536", "-5", "5-", "a", ""] {
             assert!(ports(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn files_are_chosen_by_good_numbers_or_by_a_pattern() {
+        let pattern = |text: &str| Ok(vec![Choice::Pattern(text.to_owned())]);
+        let numbers = vec![Choice::Numbers(1..=1), Choice::Numbers(3..=5)];
+        assert_eq!(choices(os("1,3-5")), Ok(numbers));
+        assert_eq!(choices(os("*.iso")), pattern("*.iso"));
+        assert_eq!(choices(os("2-1.iso")), pattern("2-1.iso"));
+        for wrong in ["0", "3-1", "1-", "1,,2", "-1", "4294967296"] {
+            assert!(choices(os(wrong)).is_err(), "{wrong}");
         }
     }
 

@@ -36,6 +36,18 @@ pub enum Error {
         /// Where, and which other.
         message: String,
     },
+    /// None of its files is among those to be fetched.
+    Unselected {
+        /// How many there are and what was asked for, on one escaped line.
+        message: String,
+    },
+    /// The program can't keep within so little memory.
+    Memory {
+        /// Bytes that were allowed.
+        limit: u64,
+        /// Bytes that would do.
+        least: u64,
+    },
     /// Some of the content is not there, and it was not to be fetched.
     Incomplete,
     /// A signal asked the process to stop.
@@ -63,6 +75,8 @@ impl Error {
             Self::Stalled => "peers.stalled",
             Self::Duplicate(_) => "torrent.twice",
             Self::Clash { .. } => "torrent.clash",
+            Self::Unselected { .. } => "torrent.select",
+            Self::Memory { .. } => "memory.limit",
             Self::Incomplete => "data.incomplete",
             Self::Interrupted => "interrupted",
             Self::Stopped => "stopped",
@@ -74,8 +88,16 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Torrent { message, .. } | Self::Create { message } | Self::Clash { message } => {
-                f.write_str(message)
+            Self::Torrent { message, .. }
+            | Self::Create { message }
+            | Self::Clash { message }
+            | Self::Unselected { message } => f.write_str(message),
+            Self::Memory { limit, least } => {
+                let (limit, least) = (limit.div_ceil(1024), least.div_ceil(1024));
+                write!(
+                    f,
+                    "{limit} KiB of memory are not enough, it takes {least} KiB"
+                )
             }
             Self::Duplicate(hash) => write!(f, "the torrent {hash} is there already"),
             Self::Disk(error) => f.write_str(&error.message),

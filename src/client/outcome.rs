@@ -20,6 +20,15 @@ pub enum Outcome {
     BadMetadata(String),
     /// Its files would lie where another torrent's do: that shows late with a magnet link.
     Clash(String),
+    /// None of its files is among those to be fetched.
+    Unselected(String),
+    /// It does not fit into the memory limit.
+    Memory {
+        /// Bytes that were allowed.
+        limit: u64,
+        /// Bytes that would do.
+        least: u64,
+    },
     /// The disk can't be used, and that won't change by itself.
     Disk(DiskError),
 }
@@ -38,6 +47,8 @@ impl Outcome {
             Self::NoSource => Err(Error::NoSource),
             Self::Stalled => Err(Error::Stalled),
             Self::Disk(error) => Err(Error::Disk(error)),
+            Self::Unselected(message) => Err(Error::Unselected { message }),
+            Self::Memory { limit, least } => Err(Error::Memory { limit, least }),
             Self::Clash(message) => Err(Error::Clash { message }),
             Self::BadMetadata(message) => Err(Error::Torrent {
                 kind: "magnet.bad-metadata",

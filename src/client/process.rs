@@ -16,7 +16,7 @@ use super::load::Target;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::ports::listen;
-use super::select::choose;
+use super::select::{Choice, choose, in_words};
 use crate::base::escape::escape_field;
 use crate::base::limits;
 use crate::base::memory::Memory;
@@ -73,7 +73,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::System`].
+    /// [`Error::System`], [`Error::Memory`].
     pub fn new(config: Config) -> Result<Self, Error> {
         let system = |what| move |error| Error::System { what, error };
         let mut rng = Rng::new(os_seed()?);
@@ -134,8 +134,8 @@ impl Client {
     /// # Errors
     ///
     /// Only for this torrent: [`Error::Disk`] if its files can't be used, [`Error::Clash`] if they would lie
-    /// where another torrent's do, [`Error::Duplicate`] if it is there already, [`Error::Torrent`] if none of its
-    /// files is selected, [`Error::System`] if it does not fit into the memory limit; [`Error::Stopped`].
+    /// where another torrent's do, [`Error::Duplicate`] if it is there already, [`Error::Unselected`] if none of its
+    /// files is selected, [`Error::Memory`] if it does not fit into the memory limit; [`Error::Stopped`].
     pub fn add(&mut self, target: Target, plan: Plan) -> Result<TorrentId, Error> {
         let Target {
             metainfo,
@@ -157,10 +157,10 @@ impl Client {
             added.map_err(add_error)?
         } else {
             self.make_room(None, &metainfo, &plan)?;
-            let (place, selection) = self.choose(&metainfo, &plan)?;
+            let (place, selection, missed) = self.choose(&metainfo, &plan)?;
             let added = self.reactor.add(self.host, torrent, place);
             let id = added.map_err(add_error)?;
-            self.select(id, selection);
+            self.select(id, selection, &missed);
             id
         };
         let download = Download::new(self.reactor.now(), metainfo, plan);
@@ -388,18 +388,20 @@ impl Client {
         }
         let refused = |error: Error| match error {
             Error::Clash { message } => Outcome::Clash(message),
+            Error::Unselected { message } => Outcome::Unselected(message),
+            Error::Memory { limit, least } => Outcome::Memory { limit, least },
             error => Outcome::BadMetadata(error.to_string()),
         };
         self.make_room(Some(torrent), &metainfo, &plan)
             .map_err(refused)?;
-        let (place, selection) = self.choose(&metainfo, &plan).map_err(refused)?;
+        let (place, selection, missed) = self.choose(&metainfo, &plan).map_err(refused)?;
         self.reactor
             .describe(self.host, torrent, metainfo, place)
             .map_err(|error| match error {
                 AddError::Disk(error) => Outcome::Disk(error),
                 AddError::Command(_) => Outcome::Interrupted,
             })?;
-        self.select(torrent, selection);
+        self.select(torrent, selection, &missed);
         if let Some(download) = self.downloads.get_mut(&torrent) {
             download.handle_moved(self.reactor.now());
         }
@@ -507,8 +509,13 @@ impl Client {
         Ok(())
     }
 
-    /// Where a torrent's files go and which of them are wanted.
-    fn choose(&self, metainfo: &Metainfo, plan: &Plan) -> Result<(Place, Selection), Error> {
+    /// Where a torrent's files go, which of them are wanted, and choices that no file is in.
+    fn choose(
+        &self,
+        metainfo: &Metainfo,
+        plan: &Plan,
+    ) -> Result<(Place, Selection, Vec<Choice>), Error> {
+        let mut missed = Vec::new();
         let mut place = plan.place(self.config.state_dir.as_ref());
         let mut selection = Selection {
             sequential: plan.sequential,
@@ -517,18 +524,23 @@ impl Client {
         if !plan.select.is_empty() {
             let chosen = choose(&plan.select, metainfo);
             if chosen.pieces.is_empty() {
-                return Err(Error::Torrent {
-                    kind: "torrent.select",
-                    message: "no file with anything in it is selected".into(),
-                });
+                let words = in_words(&plan.select);
+                let message = match chosen.missed.len() == plan.select.len() {
+                    true => format!("none of its files, 1 to {}, is in {words}", chosen.files),
+                    false => format!("there is nothing in the files of {words}"),
+                };
+                return Err(Error::Unselected { message });
             }
             place.unwanted = chosen.unwanted;
             selection.pieces = Some(chosen.pieces);
+            missed.extend(chosen.missed);
         }
         if !plan.first.is_empty() {
-            selection.first = Some(choose(&plan.first, metainfo).pieces);
+            let chosen = choose(&plan.first, metainfo);
+            selection.first = Some(chosen.pieces);
+            missed.extend(chosen.missed);
         }
-        Ok((place, selection))
+        Ok((place, selection, missed))
     }
 
     fn save_nodes(&mut self, at_once: bool) {
@@ -537,7 +549,14 @@ impl Client {
         }
     }
 
-    fn select(&mut self, torrent: TorrentId, selection: Selection) {
+    fn select(&mut self, torrent: TorrentId, selection: Selection, missed: &[Choice]) {
+        if !missed.is_empty() {
+            self.said.push(Event::Warning {
+                torrent: Some(torrent),
+                kind: "torrent.select",
+                message: format!("no file is in {}", in_words(missed)),
+            });
+        }
         let command = Command::Select { torrent, selection };
         // A session that refuses is stopping, and then nothing is wanted any more.
         let _ = self.reactor.command(self.host, command);
@@ -620,10 +639,7 @@ fn memory(config: &Config, tables: u64) -> Result<Memory, Error> {
     let Some(limit) = config.mem_limit else {
         return Ok(Memory::default());
     };
-    Memory::within(limit, tables, config.max_peers).map_err(|least| Error::System {
-        what: "keep within the memory limit",
-        error: io::Error::other(format!("this torrent needs {} KiB", least.div_ceil(1024))),
-    })
+    Memory::within(limit, tables, config.max_peers).map_err(|least| Error::Memory { limit, least })
 }
 
 /// Bytes of a torrent's tables: hashes, the picker's, paths and what is known of files.

@@ -1,9 +1,11 @@
 //! Which files of a torrent are wanted, in a person's words.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::base::bitfield::Bitfield;
+use crate::base::escape::escape_field;
 use crate::base::ids::Piece;
 use crate::wire::metainfo::{FileKind, Metainfo};
 
@@ -25,6 +27,10 @@ pub(super) struct Chosen {
     pub(super) unwanted: BTreeSet<u32>,
     /// The pieces that are.
     pub(super) pieces: Bitfield,
+    /// Choices that no file is in.
+    pub(super) missed: Vec<Choice>,
+    /// How many files there are to choose from.
+    pub(super) files: u32,
 }
 
 /// What these choices mean for a torrent; no piece is chosen if no file with content is.
@@ -32,6 +38,7 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
     let length = u64::from(metainfo.geometry.piece_length());
     let mut pieces = Bitfield::new(metainfo.geometry.pieces());
     let mut unwanted = BTreeSet::new();
+    let mut missed: Vec<&Choice> = choices.iter().collect();
     let (mut at, mut number) = (0u64, 0);
     for (index, file) in (0..).zip(&metainfo.files) {
         let (start, end) = (at, at + file.length);
@@ -40,10 +47,9 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
             continue;
         }
         number += 1;
-        if !choices
-            .iter()
-            .any(|choice| choice.takes(index, number, &file.path))
-        {
+        let takes = |choice: &Choice| choice.takes(index, number, &file.path);
+        missed.retain(|choice| !takes(choice));
+        if !choices.iter().any(takes) {
             unwanted.insert(index);
         } else if end > start {
             let of_file = (start / length) as u32..=((end - 1) / length) as u32;
@@ -52,7 +58,18 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
             });
         }
     }
-    Chosen { unwanted, pieces }
+    Chosen {
+        unwanted,
+        pieces,
+        missed: missed.into_iter().cloned().collect(),
+        files: number,
+    }
+}
+
+/// What a person asked for, in one escaped line.
+pub(super) fn in_words(choices: &[Choice]) -> String {
+    let words: Vec<String> = choices.iter().map(Choice::to_string).collect();
+    words.join(", ")
 }
 
 impl Choice {
@@ -64,6 +81,20 @@ impl Choice {
                 let below = path.split_once('/').map_or(path, |(_, below)| below);
                 matches(pattern, path) || matches(pattern, below)
             }
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, range) = match self {
+            Self::Numbers(range) => ("", range),
+            Self::Places(range) => ("so=", range),
+            Self::Pattern(pattern) => return f.write_str(&escape_field(pattern.as_bytes())),
+        };
+        match range.start() == range.end() {
+            true => write!(f, "{what}{}", range.start()),
+            false => write!(f, "{what}{}-{}", range.start(), range.end()),
         }
     }
 }
@@ -111,6 +142,19 @@ mod tests {
         info.extend([1; 120]);
         info.push(b'e');
         Metainfo::from_info(&info).expect("a plain torrent")
+    }
+
+    #[test]
+    fn choices_that_no_file_is_in_are_named() {
+        let choices = [
+            Choice::Numbers(3..=4),
+            Choice::Numbers(4..=9),
+            Choice::Pattern("*.avi".into()),
+            Choice::Places(3..=3),
+        ];
+        let chosen = choose(&choices, &meta());
+        assert_eq!(in_words(&chosen.missed), "4-9, *.avi, so=3");
+        assert_eq!((chosen.files, chosen.unwanted.len()), (3, 2));
     }
 
     fn chosen(choices: &[Choice]) -> (Vec<u32>, Vec<u32>) {
