@@ -73,6 +73,12 @@ pub(super) fn lines() -> usize {
     size.map_or(24, |size| usize::from(size.ws_row).max(1))
 }
 
+/// How many columns it has.
+pub(super) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(80, |size| usize::from(size.ws_col).max(1))
+}
+
 /// Whether standard error is a terminal that can redraw a line.
 pub(super) fn can_redraw() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());

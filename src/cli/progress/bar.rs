@@ -13,6 +13,8 @@ use crate::client::{Phase, TorrentSnapshot, waiting};
 pub(in crate::cli) struct Bar {
     screen: MultiProgress,
     lines: Vec<ProgressBar>,
+    /// Whether there is no room for more than numbers.
+    narrow: bool,
 }
 
 /// What a line shows.
@@ -28,6 +30,7 @@ impl Default for Bar {
         Self {
             screen: MultiProgress::with_draw_target(target),
             lines: Vec::new(),
+            narrow: false,
         }
     }
 }
@@ -40,13 +43,18 @@ impl Bar {
                 escape(label.name.as_bytes(), NAME_MAX)
             })
         };
+        let narrow = terminal::columns() < NARROW;
+        if narrow != self.narrow {
+            self.narrow = narrow;
+            self.end();
+        }
         // The line where the next message of the shell goes stays free.
         let fits = state.torrents.len() < terminal::lines();
         let lines = match fits {
             true => state
                 .torrents
                 .iter()
-                .map(|it| line(it, &name(it)))
+                .map(|it| line(it, &name(it), narrow))
                 .collect(),
             false => vec![Line {
                 done: state.torrents.iter().map(|it| it.bytes_have).sum(),
@@ -61,7 +69,7 @@ impl Bar {
             }
         }
         while self.lines.len() < lines.len() {
-            self.lines.push(self.screen.add(new_bar()));
+            self.lines.push(self.screen.add(new_bar(narrow)));
         }
         for (bar, line) in self.lines.iter().zip(lines) {
             bar.set_length(line.of);
@@ -84,17 +92,21 @@ impl Bar {
     }
 }
 
-fn new_bar() -> ProgressBar {
+fn new_bar(narrow: bool) -> ProgressBar {
     let bar = ProgressBar::no_length();
+    let template = match narrow {
+        true => "{percent:>3}% {wide_msg}",
+        false => "[{bar:12}] {percent:>3}% {wide_msg}",
+    };
     // The message is cut where the terminal ends: a line that wrapped could not be redrawn. Without colours: they
     // would say nothing that the words don't.
-    match ProgressStyle::with_template("[{bar:12}] {percent:>3}% {wide_msg}") {
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,
     }
 }
 
-fn line(it: &TorrentSnapshot, name: &str) -> Line {
+fn line(it: &TorrentSnapshot, name: &str, narrow: bool) -> Line {
     if it.phase == Phase::Checking {
         return Line {
             done: u64::from(it.pieces_checked) * it.bytes / u64::from(it.pieces.max(1)),
@@ -121,20 +133,26 @@ fn line(it: &TorrentSnapshot, name: &str) -> Line {
         _ if it.down_rate == 0
             && let Some(why) = waiting(it) =>
         {
-            format!("waiting: {why}")
+            format!("{}{why}", if narrow { "" } else { "waiting: " })
         }
         Phase::Downloading => format!("{}/s{rest}", units::bytes(it.down_rate)),
         other => phase(other).to_owned(),
     };
     // What matters most comes first.
     let (peers, up) = (it.peers, units::bytes(it.up_rate));
+    let message = match narrow {
+        true => format!("{}/{} {doing}, peers: {peers}", it.pieces_have, it.pieces),
+        false => format!("{doing}, peers: {peers}, {up}/s up, {name}"),
+    };
     Line {
         done: it.bytes_have,
         of: it.bytes,
-        message: format!("{doing}, peers: {peers}, {up}/s up, {name}"),
+        message,
     }
 }
 
+/// Columns below which the picture of a bar makes room for what it says.
+const NARROW: usize = 50;
 /// Draws a second at most.
 const DRAWS: u8 = 8;
 /// Of the torrent's name, so that the bar fits into a usual terminal.
