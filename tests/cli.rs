@@ -587,6 +587,47 @@ fn magnet_prints_the_link() {
 }
 
 #[test]
+fn magnet_makes_a_link_of_an_info_hash_and_a_better_one_of_a_link() {
+    let scene = Scene::new("magnet-of", 10);
+    let link = "magnet:?xt=urn:btih:2eb0b23c2297b9a81ac7d1aaab99a7bbe1080597";
+    for given in [
+        "2eb0b23c2297b9a81ac7d1aaab99a7bbe1080597",
+        "2EB0B23C2297B9A81AC7D1AAAB99A7BBE1080597",
+        "F2YLEPBCS642QGWH2GVKXGNHXPQQQBMX",
+        "magnet:?tr=gopher:x&xt=urn:btih:F2YLEPBCS642QGWH2GVKXGNHXPQQQBMX",
+    ] {
+        let ended = scene.run(&["magnet", given]);
+        assert_eq!(
+            (ended.code(), ended.stdout),
+            (0, format!("{link}\n")),
+            "{given}"
+        );
+    }
+    for (given, said) in [
+        ("xt=urn:btih:zzz", "a magnet link begins with `magnet:?`"),
+        ("magnet:?xt=urn:btih:zzz", "no info-hash: `zzz`"),
+    ] {
+        let ended = scene.run(&["magnet", given]);
+        assert_eq!(ended.code(), 3, "{ended:?}");
+        let line = format!("error[magnet.syntax]: {given}: {said}, nothing was started\n");
+        assert_eq!(ended.stderr, line);
+    }
+    // A file of that name comes first.
+    scene.write("2eb0b23c2297b9a81ac7d1aaab99a7bbe1080597", b"de");
+    let ended = scene.run(&["magnet", "2eb0b23c2297b9a81ac7d1aaab99a7bbe1080597"]);
+    assert_eq!(ended.code(), 3, "{ended:?}");
+    // A download begins with it, too, and finds nobody to ask.
+    let ended = scene.run(&[
+        "F2YLEPBCS642QGWH2GVKXGNHXPQQQBMX",
+        "-o",
+        "out",
+        "--port",
+        "0",
+    ]);
+    assert_eq!(ended.code(), 5, "{ended:?}");
+}
+
+#[test]
 fn scrape_prints_what_each_tracker_counts() {
     let scene = Scene::new("scrape", PIECE);
     let counts = |bytes: &[u8]| {
@@ -622,7 +663,9 @@ fn scrape_prints_what_each_tracker_counts() {
         ended.stderr.contains("error[tracker.none]: x.bin: "),
         "{ended:?}"
     );
-    assert_eq!(scene.run(&["scrape", "x.torrent"]).code(), 5);
+    let ended = scene.run(&["scrape", "x.torrent"]);
+    let line = "error[tracker.absent]: x.bin: it has no tracker that could be asked, giving up\n";
+    assert_eq!((ended.code(), ended.stderr.as_str()), (5, line));
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Exit {
             Error::Torrent { .. } => Self::Torrent,
             Error::Disk(error) if error.kind == DiskErrorKind::Locked => Self::Running,
             Error::Disk(_) | Error::Create { .. } => Self::Disk,
-            Error::NoSource | Error::NoAnswer | Error::Stalled => Self::GaveUp,
+            Error::NoSource | Error::NoTracker | Error::NoAnswer | Error::Stalled => Self::GaveUp,
             Error::Duplicate(_)
             | Error::Clash { .. }
             | Error::Unselected { .. }

@@ -249,7 +249,9 @@ impl Face {
                 (format!("{name}: {error}"), next)
             }
             Error::Disk(disk) => (own(error), advice(disk.kind)),
-            Error::NoSource | Error::NoAnswer => (format!("{name}: {error}{why}"), "giving up"),
+            Error::NoSource | Error::NoTracker | Error::NoAnswer => {
+                (format!("{name}: {error}{why}"), "giving up")
+            }
             Error::Stalled => {
                 let next = "giving up; run again to go on";
                 (format!("{name}: {error}{why}"), next)

@@ -200,8 +200,9 @@ Several torrents share one port and all limits; what goes wrong with one does no
 .PP
 A \fItorrent\fR is a .torrent file,
 .B \-
-for standard input, an http or https URL of a .torrent file, and for downloads and scrapes also a magnet link or an
-info-hash of 40 hexadecimal digits.
+for standard input, an http or https URL of a .torrent file, and for
+.BR magnet ,
+downloads and scrapes also a magnet link or an info-hash of 40 hexadecimal digits, or 32 in base 32.
 Behind
 .B \-\-
 everything is a torrent.

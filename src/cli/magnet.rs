@@ -9,15 +9,14 @@ use super::progress::Progress;
 use super::terminal;
 use crate::client::Reading;
 use crate::reactor::Interrupts;
-use crate::wire::magnet::Magnet;
 
 /// Prints a link a torrent.
 pub(super) fn magnet(options: &Options, interrupts: &Interrupts) -> Exit {
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
-        let read = Reading::of(&options.config, interrupts).torrent(Path::new(torrent));
+        let read = Reading::of(&options.config, interrupts).magnet(Path::new(torrent));
         let exit = match read {
-            Ok(metainfo) => terminal::answer(&Magnet::of(&metainfo).to_string(), interrupts),
+            Ok(magnet) => terminal::answer(&magnet.to_string(), interrupts),
             Err(error) => Face::new(Progress::None, options.quiet).unread(&error, torrent),
         };
         worst = worst.max(exit);

@@ -374,9 +374,9 @@ impl Line {
                     return Err(UsageError::new(message));
                 }
                 (Some(_), Some(value)) => value.to_owned(),
-                // `-` is standard input; anything else that begins so is the next option.
+                // `-` is standard input, `-1` a number; anything else that begins so is the next option.
                 (Some(_), None) => arguments
-                    .next_if(|next| !is_option(next))
+                    .next_if(|next| !is_option(next) || is_number(next))
                     .unwrap_or_default(),
             };
             if value.is_empty() {
@@ -480,6 +480,11 @@ fn is_option(argument: &OsStr) -> bool {
     argument.len() > 1 && argument.as_encoded_bytes()[0] == b'-'
 }
 
+fn is_number(argument: &OsStr) -> bool {
+    let text = argument.to_str().and_then(|text| text.strip_prefix('-'));
+    text.is_some_and(|text| text.starts_with(|first: char| first.is_ascii_digit() || first == '.'))
+}
+
 /// Cuts `--name=value`.
 fn split(argument: &OsStr) -> (&OsStr, Option<&OsStr>) {
     use std::os::unix::ffi::OsStrExt as _;
@@ -502,6 +507,7 @@ fn unknown(name: &OsStr, command: Command) -> UsageError {
         .flat_map(|option| [Some(option.long), option.short])
         .flatten();
     let nearest = names.min_by_key(|known| distance(&given, known));
+    let nearest = nearest.filter(|known| is_near(&given, known));
     let message = match nearest {
         Some(nearest) => format!("there is no option {shown}; the nearest is {nearest}"),
         None => format!("there is no option {shown}"),
@@ -520,6 +526,13 @@ fn set_some<T>(place: &mut Option<T>, value: Option<T>) {
     if value.is_some() {
         *place = value;
     }
+}
+
+/// Whether one may be a slip for the other: most of its letters are right.
+fn is_near(given: &str, known: &str) -> bool {
+    let letters = given.trim_start_matches('-').chars().count();
+    let wrong = distance(given, known);
+    2 * wrong <= letters && 3 * wrong <= letters.max(6)
 }
 
 /// How many characters must be put in, taken out or changed to make one word of the other.
@@ -591,7 +604,11 @@ mod tests {
         wrong("--max-peer=3 a", ["--max-peer;", "--max-peers"]);
         wrong("show --jsn a", ["--jsn;", "--json"]);
         wrong("--sequentail a", ["--sequentail;", "--sequential"]);
-        wrong("-x a", ["-x;", "nearest"]);
+        for (far, known) in [("--bogus", "--peers"), ("-x", "-o"), ("--", "")] {
+            assert!(!is_near(far, known), "{far} {known}");
+        }
+        let message = read("--bogus a").expect_err("a bad line");
+        assert_eq!(message, "there is no option --bogus");
     }
 
     #[test]
@@ -611,6 +628,18 @@ mod tests {
             ("-o x -o y a", "--output-directory is given twice"),
             ("check --seed a", "--seed does not go with this command"),
             ("--max-peers 0 a", "--max-peers 0: a number from 1 to 10000"),
+            (
+                "--max-peers -1 a",
+                "--max-peers -1: a number from 1 to 10000",
+            ),
+            (
+                "--seed-ratio -.5 a",
+                "--seed-ratio -.5: a number from 0 on, such as 1.5",
+            ),
+            (
+                "--max-upload-rate -5k a",
+                "--max-upload-rate -5k: a size above 0: 4096, 512k, 10M or 1G",
+            ),
             (
                 "scrape a b",
                 "one torrent at a time, and this is one too many: b",

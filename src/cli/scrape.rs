@@ -27,6 +27,10 @@ pub(super) fn scrape(options: &Options, interrupts: &Interrupts) -> Exit {
         Err(error) => return face.unread(&error, named),
     };
     let name = escape_field(target.metainfo.name.as_bytes());
+    if target.metainfo.trackers.is_empty() {
+        face.client_error(&Error::NoTracker, &name);
+        return Exit::of(&Error::NoTracker);
+    }
     let torrent = AddTorrent {
         metainfo: target.metainfo,
         aim: Aim::Scrape,

@@ -68,7 +68,7 @@ pub(super) const COMMANDS: &[Word] = &[
         command: Command::Magnet,
         follows: "TORRENT...",
         help: "its magnet link",
-        about: "Prints the magnet link of the torrent.",
+        about: "Prints the magnet link of the torrent, or of an info-hash.",
     },
     Word {
         word: "create",
@@ -82,7 +82,7 @@ pub(super) const COMMANDS: &[Word] = &[
         command: Command::Scrape,
         follows: "TORRENT",
         help: "seeders, leechers, downloads, a line a tracker",
-        about: "Asks every tracker how many seeders, leechers and complete downloads it knows, and prints a line a tracker. The exit status is 5 if none answered.",
+        about: "Asks every tracker how many seeders, leechers and complete downloads it knows, and prints a line a tracker. The exit status is 5 if none answered, or there is none.",
     },
     Word {
         word: "demo",

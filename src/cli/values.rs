@@ -1,14 +1,16 @@
 //! The values of options, in the words that users write.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
+use rustix::fs::OFlags;
 
 use super::options::ProgressKind;
 use crate::base::escape::escape_field;
@@ -74,7 +76,7 @@ pub(super) fn ratio(value: &OsStr) -> Result<f64, String> {
     let number = text(value).filter(good).and_then(|text| text.parse().ok());
     number
         .filter(|ratio: &f64| ratio.is_finite())
-        .ok_or_else(|| "a number such as 1 or 1.5".into())
+        .ok_or_else(|| "a number from 0 on, such as 1.5".into())
 }
 
 /// Numbers and ranges of files, or a pattern of their paths.
@@ -210,7 +212,7 @@ pub(super) fn peers(value: &OsStr) -> Result<Vec<SocketAddr>, String> {
         return Ok(peers);
     }
     let mut contents = String::new();
-    let read = File::open(Path::new(value))
+    let read = open_regular(Path::new(value))
         .and_then(|file| file.take(PEERS_FILE_MOST).read_to_string(&mut contents));
     match read {
         Ok(_) => addresses(contents.lines()),
@@ -219,6 +221,18 @@ pub(super) fn peers(value: &OsStr) -> Result<Vec<SocketAddr>, String> {
             Err(listed.and_then(Result::err).unwrap_or_default())
         }
         Err(error) => Err(format!("neither a list of ip:port nor a file: {error}")),
+    }
+}
+
+/// Opens a file, unless it is a device, a pipe or the like: those may never come to an end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Opening a FIFO would wait for its other end.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
     }
 }
 
@@ -324,5 +338,9 @@ mod tests {
         assert_eq!(message, "::1:6 is no ip:port (IPv6 in brackets)");
         assert!(peers(os("1.2.3.4:0")).is_err());
         assert!(peers(os("/nonexistent")).is_err_and(|why| why.contains("nor a file")));
+        for endless in ["/dev/zero", "/dev/tty", "/"] {
+            assert!(peers(os(endless)).is_err_and(|why| why.contains("nor a file")));
+        }
+        assert!(peers(os("/dev/zero")).is_err_and(|why| why.ends_with("a regular file")));
     }
 }

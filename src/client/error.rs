@@ -25,6 +25,8 @@ pub enum Error {
     Disk(DiskError),
     /// Neither a tracker nor a peer is known, so there is no one to ask.
     NoSource,
+    /// The torrent names no tracker that could be asked.
+    NoTracker,
     /// No tracker has answered.
     NoAnswer,
     /// Nothing has moved for as long as was allowed.
@@ -71,6 +73,7 @@ impl Error {
             Self::Create { .. } => "create",
             Self::Disk(error) => disk_kind(error.kind),
             Self::NoSource => "peers.none",
+            Self::NoTracker => "tracker.absent",
             Self::NoAnswer => "tracker.none",
             Self::Stalled => "peers.stalled",
             Self::Duplicate(_) => "torrent.twice",
@@ -102,6 +105,7 @@ impl fmt::Display for Error {
             Self::Duplicate(hash) => write!(f, "the torrent {hash} is there already"),
             Self::Disk(error) => f.write_str(&error.message),
             Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
+            Self::NoTracker => f.write_str("it has no tracker that could be asked"),
             Self::NoAnswer => f.write_str("no tracker has answered"),
             Self::Stalled => f.write_str("nothing has moved for the time allowed"),
             Self::Incomplete => f.write_str("some of the data is not there"),

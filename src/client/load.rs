@@ -14,7 +14,6 @@ use super::error::Error;
 use super::fetch::fetch;
 use super::select::Choice;
 use crate::base::escape::escape_field;
-use crate::base::ids::InfoHash;
 use crate::reactor::Interrupts;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
@@ -36,7 +35,7 @@ pub fn load(path: &Path, most: usize) -> Result<Metainfo, Error> {
 }
 
 /// What was named on the command line: a torrent file as [`load`] takes it, a magnet link, or an info-hash of 40
-/// hexadecimal digits (unless there is a file of that name). Of `config` count the largest size and whom TLS trusts.
+/// hexadecimal digits or 32 in base 32 (unless there is a file of that name). Of `config` count the largest size and whom TLS trusts.
 ///
 /// # Errors
 ///
@@ -92,7 +91,14 @@ impl<'a> Reading<'a> {
     }
 
     fn file(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        let failed = |why: io::Error| open_error(path, &why);
+        let failed = |why: io::Error| match why.kind() {
+            // It was meant to be more than a name.
+            io::ErrorKind::NotFound if path.to_string_lossy().contains("urn:btih:") => {
+                let what = "a magnet link begins with `magnet:?`";
+                error("magnet.syntax", path, what)
+            }
+            _ => open_error(path, &why),
+        };
         // Opening a FIFO would wait for its other end.
         let mut options = OpenOptions::new();
         options
@@ -121,15 +127,18 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The link to whatever [`load_target`] takes.
+    pub(crate) fn magnet(&self, path: &Path) -> Result<Magnet, Error> {
+        match link(path)? {
+            Some(magnet) => Ok(magnet),
+            None => self.torrent(path).map(|metainfo| Magnet::of(&metainfo)),
+        }
+    }
+
     /// As [`load_target`].
     pub(crate) fn target(&self, path: &Path) -> Result<Target, Error> {
-        let text = path.to_str().unwrap_or_default();
-        let magnet = match InfoHash::from_hex(text) {
-            Some(info_hash) if !path.exists() => Magnet::new(info_hash),
-            _ if has_scheme(text.as_bytes(), b"magnet:") => {
-                Magnet::parse(text).map_err(|fault| error(fault.kind, path, &fault.message))?
-            }
-            _ => return self.torrent(path).map(Target::from),
+        let Some(magnet) = link(path)? else {
+            return self.torrent(path).map(Target::from);
         };
         let name = magnet
             .name
@@ -166,6 +175,18 @@ impl From<Metainfo> for Target {
             select: Vec::new(),
         }
     }
+}
+
+/// The magnet link or the info-hash that is named; `None`: it is something to read.
+fn link(path: &Path) -> Result<Option<Magnet>, Error> {
+    let text = path.to_str().unwrap_or_default();
+    if has_scheme(text.as_bytes(), b"magnet:") {
+        let magnet = Magnet::parse(text);
+        return magnet
+            .map(Some)
+            .map_err(|fault| error(fault.kind, path, &fault.message));
+    }
+    Ok(Magnet::from_hash(text).filter(|_| !path.exists()))
 }
 
 fn too_large(path: &Path, most: usize) -> Error {

@@ -54,6 +54,11 @@ impl Magnet {
         }
     }
 
+    /// A link with nothing but the identity of which this is the whole text: 40 hexadecimal digits, or 32 in base 32.
+    pub fn from_hash(text: &str) -> Option<Self> {
+        read_hash(text).map(Self::new)
+    }
+
     /// The link to a torrent.
     pub fn of(torrent: &Metainfo) -> Self {
         Self {
@@ -122,9 +127,7 @@ impl Magnet {
     ) -> Result<(), MagnetError> {
         let text = std::str::from_utf8(topic).map_err(|_| syntax("an `xt` is not UTF-8"))?;
         if let Some(hash) = strip_prefix_of_any_case(text, "urn:btih:") {
-            let hash = InfoHash::from_hex(hash)
-                .or_else(|| from_base32(hash).map(InfoHash))
-                .ok_or_else(|| about("no info-hash", hash.as_bytes()))?;
+            let hash = read_hash(hash).ok_or_else(|| about("no info-hash", hash.as_bytes()))?;
             if info_hash.replace(hash).is_some_and(|before| before != hash) {
                 return Err(syntax("there are two different info-hashes"));
             }
@@ -292,6 +295,10 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 /// 32 digits of base32 (RFC 4648) of either case: the old form of an info-hash.
+fn read_hash(text: &str) -> Option<InfoHash> {
+    InfoHash::from_hex(text).or_else(|| from_base32(text).map(InfoHash))
+}
+
 fn from_base32(text: &str) -> Option<[u8; 20]> {
     let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
     let mut hash = [0; 20];
