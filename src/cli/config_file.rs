@@ -1,7 +1,8 @@
 //! The configuration file: a JSON object with the keys of the original, which is read and never written.
 //!
 //! Every key of the original is known, and the spellings of its README too. Those that mean nothing to this program
-//! are accepted and reported. `dht`, `lsd` and `pex` are of our own. Values of another type are turned into the right one, as the original does.
+//! are accepted and reported. `dht`, `lsd` and `pex` are of our own. Values of another type are turned into the
+//! right one, as the original does.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -75,29 +76,13 @@ impl ConfigFile {
 
     /// Takes one key; what is wrong with its value otherwise.
     fn take(&mut self, key: &str, value: &Value) -> Result<(), String> {
-        match key {
-            "listening_port" => self.first_port = Some(whole(value, 0, u16::MAX)?),
-            "max_listening_port" => self.last_port = Some(whole(value, 0, u16::MAX)?),
-            "max_peers" => self.max_peers = Some(whole(value, 1, values::PEERS_MOST)?),
-            "timeout" => self.connect_timeout = Some(seconds(value)?.max(TIMEOUT_LEAST)),
-            "max_handshake_threads" => self.half_open = Some(whole(value, 1, HALF_OPEN_MOST)?),
-            // The slower of the two decides, whichever comes first.
-            "request_interval" | "iteration_sleep_interval" | "interation_sleep_interval" => {
-                self.sweep = self.sweep.max(Some(seconds(value)?));
-            }
-            "logging_level" => self.log_level = Some(level(value)?),
-            "tcp_only" => self.tcp_only = Some(truth(value)?),
-            "dht" => self.dht = Some(truth(value)?),
-            "lsd" => self.lsd = Some(truth(value)?),
-            "pex" => self.pex = Some(truth(value)?),
-            "udp_tracker_receive_size" => self.idle.push("udp_tracker_receive_size"),
-            "udp_handshake_threads" => self.idle.push("udp_handshake_threads"),
-            "handshake_stripped_size" => self.idle.push("handshake_stripped_size"),
-            "default_connection_id" => self.idle.push("default_connection_id"),
-            "default_connecion_id" => self.idle.push("default_connecion_id"),
-            "compact_value_num_bytes" => self.idle.push("compact_value_num_bytes"),
-            _ if key.starts_with('_') => {}
-            _ => self.unknown.push(escape_field(key.as_bytes())),
+        if let Some(known) = KEYS.iter().find(|known| known.names.contains(&key)) {
+            return (known.take)(self, value);
+        }
+        match IDLE.iter().find(|idle| **idle == key) {
+            Some(idle) => self.idle.push(idle),
+            None if key.starts_with('_') => {}
+            None => self.unknown.push(escape_field(key.as_bytes())),
         }
         Ok(())
     }
@@ -122,6 +107,99 @@ impl ConfigFile {
         }
         warnings
     }
+}
+
+/// A key that says something.
+pub(super) struct Key {
+    /// Its name, then other spellings.
+    pub(super) names: &'static [&'static str],
+    /// For the manual page.
+    pub(super) about: &'static str,
+    take: fn(&mut ConfigFile, &Value) -> Result<(), String>,
+}
+
+/// Every key that says something.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        names: &["listening_port"],
+        about: "the first port of --port",
+        take: |file, value| put(&mut file.first_port, whole(value, 0, u16::MAX)),
+    },
+    Key {
+        names: &["max_listening_port"],
+        about: "the last port of --port",
+        take: |file, value| put(&mut file.last_port, whole(value, 0, u16::MAX)),
+    },
+    Key {
+        names: &["max_peers"],
+        about: "as --max-peers",
+        take: |file, value| put(&mut file.max_peers, whole(value, 1, values::PEERS_MOST)),
+    },
+    Key {
+        names: &["timeout"],
+        about: "seconds that a connection to a peer or a tracker may take to open",
+        take: |file, value| {
+            let least = |time: Duration| time.max(TIMEOUT_LEAST);
+            put(&mut file.connect_timeout, seconds(value).map(least))
+        },
+    },
+    Key {
+        names: &["max_handshake_threads"],
+        about: "connections being opened at once",
+        take: |file, value| put(&mut file.half_open, whole(value, 1, HALF_OPEN_MOST)),
+    },
+    Key {
+        names: &[
+            "request_interval",
+            "iteration_sleep_interval",
+            "interation_sleep_interval",
+        ],
+        about: "the shortest time between two looks at what has to be done; the longest of them",
+        take: |file, value| {
+            file.sweep = file.sweep.max(Some(seconds(value)?));
+            Ok(())
+        },
+    },
+    Key {
+        names: &["logging_level"],
+        about: "10 debug, 20 info, 30 warning, 40 error, above 50 nothing",
+        take: |file, value| put(&mut file.log_level, level(value)),
+    },
+    Key {
+        names: &["tcp_only"],
+        about: "true: as --tcp-only",
+        take: |file, value| put(&mut file.tcp_only, truth(value)),
+    },
+    Key {
+        names: &["dht"],
+        about: "false: as --no-dht",
+        take: |file, value| put(&mut file.dht, truth(value)),
+    },
+    Key {
+        names: &["lsd"],
+        about: "false: as --no-lsd",
+        take: |file, value| put(&mut file.lsd, truth(value)),
+    },
+    Key {
+        names: &["pex"],
+        about: "false: as --no-pex",
+        take: |file, value| put(&mut file.pex, truth(value)),
+    },
+];
+
+/// Keys of the original that mean nothing here.
+pub(super) const IDLE: &[&str] = &[
+    "udp_tracker_receive_size",
+    "udp_handshake_threads",
+    "handshake_stripped_size",
+    "default_connection_id",
+    "default_connecion_id",
+    "compact_value_num_bytes",
+];
+
+fn put<T>(place: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
+    *place = Some(value?);
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for ConfigFile {

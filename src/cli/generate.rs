@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
+use super::config_file::{IDLE, KEYS};
 use super::options::Command;
 use super::table::{COMMANDS, OPTIONS, Opt, Values};
 
@@ -42,6 +43,21 @@ fn man() -> String {
         let _ = writeln!(page, ".TP\n{names}\n{}", roff(option.about));
     }
     page.push_str(MAN_TAIL);
+    for key in KEYS {
+        let names: Vec<_> = key
+            .names
+            .iter()
+            .map(|name| format!("\\fB{name}\\fR"))
+            .collect();
+        let _ = writeln!(page, ".TP\n{}\n{}", names.join(", "), roff(key.about));
+    }
+    let idle = IDLE.join(", ");
+    let _ = writeln!(
+        page,
+        ".PP\nThese mean nothing here and are reported: {idle}.\nUnknown keys are reported, and keys that begin with _ \
+         are passed over."
+    );
+    page.push_str(MAN_END);
     page
 }
 
@@ -248,32 +264,10 @@ error[torrent.open]: a.torrent: No such file or directory, nothing was started
 .RE
 .SH FILES
 A configuration file is a JSON object. It is read and never written; the command line beats it.
-The keys are PyBitTorrent's:
-.TP
-\fBlistening_port\fR, \fBmax_listening_port\fR
-as \-\-port
-.TP
-\fBmax_peers\fR
-as \-\-max\-peers
-.TP
-\fBtimeout\fR
-seconds that a connection to a peer may take to open
-.TP
-\fBmax_handshake_threads\fR
-connections being opened at once
-.TP
-\fBrequest_interval\fR, \fBiteration_sleep_interval\fR
-the shortest time between two looks at what has to be done; the longer of the two
-.TP
-\fBlogging_level\fR
-10 debug, 20 info, 30 warning, 40 error, above 50 nothing
-.TP
-\fBtcp_only\fR
-as \-\-tcp\-only
-.PP
-Its other keys mean nothing here and are reported, unknown keys are reported, and keys that begin with _ are
-passed over.
-.SH EXAMPLES
+The keys are PyBitTorrent's, and some of this program's own:
+"#;
+
+const MAN_END: &str = r#".SH EXAMPLES
 .nf
 minitorrent file.torrent \-o dir
 minitorrent seed file.torrent \-o dir
@@ -336,6 +330,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::cli::config_file::ConfigFile;
     use crate::cli::help;
 
     #[test]
@@ -366,6 +361,26 @@ mod tests {
                 COMMANDS.iter().all(|word| text.contains(word.word)),
                 "{kind}"
             );
+        }
+    }
+
+    #[test]
+    fn the_manual_names_every_key_that_a_configuration_file_may_have() {
+        let page = man();
+        let (_, keys) = page.split_once(".SH FILES").expect("it has that section");
+        let named = |name: &&str| keys.contains(*name);
+        assert!(IDLE.iter().all(named));
+        for key in KEYS {
+            let names: Vec<_> = key
+                .names
+                .iter()
+                .map(|name| format!("\\fB{name}\\fR"))
+                .collect();
+            let lines = format!(".TP\n{}\n", names.join(", "));
+            assert!(keys.contains(&lines), "{lines}");
+            // A text that is no value at all is refused by whoever takes the key.
+            let text = format!("{{\"{}\": []}}", key.names[0]);
+            assert!(ConfigFile::parse(&text).is_err(), "{text}");
         }
     }
 
