@@ -187,6 +187,57 @@ fn a_magnet_link_and_a_bare_info_hash_are_followed_to_the_file() {
 }
 
 #[test]
+fn what_a_magnet_link_stands_for_is_saved_as_a_torrent_file_beside_what_is_there() {
+    let scene = Scene::new("save-torrent", 5 * PIECE + 9);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let link = scene.run(&["magnet", "x.torrent"]).stdout;
+    let link = format!("{}&tr=http://127.0.0.1:1/a&x.pe={address}", link.trim_end());
+    let hash = link["magnet:?xt=urn:btih:".len()..][..40].to_owned();
+    let read = |name: &str| std::fs::read(scene.path(name)).expect("it is there");
+    let follow = |what: &str, more: &[&str]| {
+        let arguments = [what, "-o", "out", "--port", "0", "--peers", &address];
+        let ended = scene.run(&[&arguments[..], &["--save-torrent"], more].concat());
+        assert_eq!(ended.code(), 0, "{ended:?}");
+        ended.stderr
+    };
+
+    follow(&link, &["saved.torrent"]);
+    let shown = scene.run(&["show", "saved.torrent", "--json"]).stdout;
+    assert!(
+        shown.contains(&format!("\"info_hash\":\"{hash}\"")),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\"trackers\":[[\"http://127.0.0.1:1/a\"]]"),
+        "{shown}"
+    );
+    let checked = scene.run(&["check", "saved.torrent", "-o", "out"]);
+    assert_eq!(checked.stdout, "x.bin: complete, 6 of 6 pieces\n");
+
+    // Into a directory, for a bare info-hash; and once more, which changes nothing.
+    for _ in 0..2 {
+        assert_eq!(follow(&hash, &["out"]), "");
+        let (saved, given) = (read("out/x.bin.torrent"), read("x.torrent"));
+        let info = |bytes: &[u8]| bytes.windows(6).position(|it| it == b"4:info");
+        let (from, to) = (info(&saved).expect("a torrent"), info(&given).expect("one"));
+        assert_eq!(saved[from..], given[to..]);
+    }
+
+    scene.write("mine.torrent", b"mine");
+    let said = follow(&hash, &["mine.torrent"]);
+    let line = "warning[torrent.save]: mine.torrent is there already, it is left alone\n";
+    assert_eq!(
+        (said.as_str(), read("mine.torrent")),
+        (line, b"mine".to_vec())
+    );
+    assert_eq!(follow(&hash, &["mine.torrent", "--force"]), "");
+    assert_eq!(read("mine.torrent"), read("out/x.bin.torrent"));
+    let said = follow(&hash, &["nowhere/x.torrent"]);
+    let line = "warning[torrent.save]: nowhere/x.torrent can't be written: No such file";
+    assert!(said.starts_with(line), "{said}");
+}
+
+#[test]
 fn a_chain_of_three_passes_the_content_on() {
     let scene = Scene::new("chain", 20 * PIECE);
     let (_seeder, first) = Running::seeder(&scene, &[]);

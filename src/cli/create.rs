@@ -1,8 +1,7 @@
 //! `create`: a torrent file of files that are there.
 
-use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,8 +12,8 @@ use super::options::Options;
 use super::progress::Progress;
 use super::{show, terminal};
 use crate::base::escape::{escape, escape_field};
-use crate::client::Error;
 use crate::client::create::{Created, Creator};
+use crate::client::{Error, write_whole};
 use crate::reactor::Interrupts;
 
 /// Makes the torrent file, and says what it is.
@@ -47,7 +46,7 @@ fn make(options: &Options, face: &mut Face, interrupts: &Interrupts) -> Result<E
             Err(why) => Err(write_error(&out, &why)),
         };
     }
-    match write(&out, &created.bytes, options.plan.force) {
+    match write_whole(&out, &created.bytes, options.plan.force) {
         Ok(()) => {}
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
             return Ok(is_there_already(&out));
@@ -89,36 +88,6 @@ fn read(mut creator: Creator, quiet: bool, interrupts: &Interrupts) -> Result<Cr
     }
     bar.finish_and_clear();
     creator.finish()
-}
-
-/// Writes the file whole or not at all: first under another name beside it.
-fn write(out: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    let name = out.file_name().unwrap_or(OsStr::new("torrent"));
-    let mut beside = name.to_owned();
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = out.with_file_name(beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&beside)?;
-    let done = file.write_all(bytes).and_then(|()| {
-        file.sync_all()?;
-        if force {
-            fs::rename(&beside, out)
-        } else {
-            // A link does not replace what has come there meanwhile; some file systems know no links.
-            match fs::hard_link(&beside, out) {
-                Ok(()) => fs::remove_file(&beside),
-                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(why),
-                Err(_) => fs::rename(&beside, out),
-            }
-        }
-    });
-    if done.is_err() {
-        // What is left of it is of no use to anybody.
-        let _ = fs::remove_file(&beside);
-    }
-    done
 }
 
 fn report(options: &Options, created: &Created, out: &Path, interrupts: &Interrupts) -> Exit {

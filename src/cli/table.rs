@@ -301,7 +301,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some(("FILE", Values::File)),
         commands: FETCHES,
         help: "write what a magnet link stands for there",
-        about: "Write a torrent file there as soon as it is known what a magnet link or an info-hash stands for. A directory gets it under the name of the torrent.",
+        about: "Write a torrent file there as soon as it is known what a magnet link or an info-hash stands for. A directory gets it under the name of the torrent. What is there already stays, unless --force is given.",
         beside: false,
     },
     Opt {
@@ -319,7 +319,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         commands: FORCES,
         help: "cut longer existing files; end on a full disk",
-        about: "An existing file that is longer than the torrent says may be cut. Without it the download is refused.",
+        about: "An existing file that is longer than the torrent says may be cut. Without it the download is refused. What create and --save-torrent write replaces what is there.",
         beside: false,
     },
     Opt {

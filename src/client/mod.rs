@@ -43,6 +43,7 @@ mod ports;
 mod process;
 mod select;
 mod torrent_client;
+mod whole;
 
 pub use self::builder::{Builder, Source};
 pub(crate) use self::config::DEFAULT_PORTS;
@@ -58,6 +59,7 @@ pub use self::process::Client;
 pub(crate) use self::process::os_seed;
 pub use self::select::Choice;
 pub use self::torrent_client::TorrentClient;
+pub(crate) use self::whole::write_whole;
 pub use crate::disk::files::Allocate;
 pub use crate::engine::dht::Router;
 pub use crate::engine::io::{DiskError, DiskErrorKind, Event, TorrentId};

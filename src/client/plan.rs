@@ -57,7 +57,7 @@ pub struct Plan {
     /// Whether pieces are fetched in their order.
     pub sequential: bool,
     /// Where a torrent file is written when it becomes known what a magnet link stands for; a directory: in it, under
-    /// the torrent's name.
+    /// the torrent's name. What is there already is replaced only by `force`.
     pub save_torrent: Option<PathBuf>,
     /// Seeding ends when so many times what is there was sent in this run.
     pub seed_ratio: Option<f64>,

@@ -17,6 +17,7 @@ use super::outcome::Outcome;
 use super::plan::Plan;
 use super::ports::listen;
 use super::select::{Choice, choose, in_words};
+use super::whole::write_whole;
 use crate::base::escape::escape_field;
 use crate::base::limits;
 use crate::base::memory::Memory;
@@ -383,9 +384,7 @@ impl Client {
         let metainfo = Arc::new(metainfo);
         download.metainfo = Arc::clone(&metainfo);
         let plan = download.plan().clone();
-        if let Some(path) = &plan.save_torrent {
-            self.save_torrent(torrent, path, &metainfo);
-        }
+        self.save_torrent(torrent, &plan, &metainfo);
         let refused = |error: Error| match error {
             Error::Clash { message } => Outcome::Clash(message),
             Error::Unselected { message } => Outcome::Unselected(message),
@@ -408,20 +407,30 @@ impl Client {
         self.fit().map_err(refused)
     }
 
-    /// Writes what is known now as a torrent file. If that fails the download goes on all the same.
-    fn save_torrent(&mut self, torrent: TorrentId, path: &Path, metainfo: &Metainfo) {
+    /// Writes what is known now as a torrent file; what is there stays, unless it may be replaced. If that fails the
+    /// download goes on all the same.
+    fn save_torrent(&mut self, torrent: TorrentId, plan: &Plan, metainfo: &Metainfo) {
+        let Some(path) = &plan.save_torrent else {
+            return;
+        };
         let path = match path.is_dir() {
             true => path.join(format!("{}.torrent", metainfo.name)),
             false => path.to_owned(),
         };
-        if let Err(error) = fs::write(&path, build::wrap(metainfo)) {
-            let path = escape_field(path.as_os_str().as_encoded_bytes());
-            self.said.push(Event::Warning {
-                torrent: Some(torrent),
-                kind: "torrent.save",
-                message: format!("{path} can't be written: {error}"),
-            });
-        }
+        let bytes = build::wrap(metainfo);
+        let why = match write_whole(&path, &bytes, plan.force) {
+            Ok(()) => return,
+            // The same link was followed before.
+            Err(why) if is_taken(&why) && holds(&path, &bytes) => return,
+            Err(why) if is_taken(&why) => "is there already, it is left alone".to_owned(),
+            Err(why) => format!("can't be written: {why}"),
+        };
+        let path = escape_field(path.as_os_str().as_encoded_bytes());
+        self.said.push(Event::Warning {
+            torrent: Some(torrent),
+            kind: "torrent.save",
+            message: format!("{path} {why}"),
+        });
     }
 
     /// Sees whether there is any sense in going on with each.
@@ -597,6 +606,16 @@ impl Client {
             (one, None) | (None, one) => one,
         }
     }
+}
+
+fn is_taken(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::AlreadyExists
+}
+
+/// Whether a file has just these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let is_as_long = |about: fs::Metadata| about.is_file() && about.len() == bytes.len() as u64;
+    fs::metadata(path).is_ok_and(is_as_long) && fs::read(path).is_ok_and(|is| is == bytes)
 }
 
 fn add_error(error: AddError) -> Error {
