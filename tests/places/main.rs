@@ -39,7 +39,7 @@ const ALL: &[Play] = plays![
     disks::h13_a_slow_disk_costs_no_memory_under_strace,
     disks::s1_a_download_that_waits_for_room_ends_within_three_seconds_with_6,
     limits::l1_sixteen_mebibytes_are_enough_for_fifty_peers,
-    limits::l3_a_twentieth_of_a_processor_is_enough,
+    limits::l3_a_twentieth_of_a_processor_is_enough_in_a_control_group,
     limits::l8_a_root_without_anything_is_enough,
     limits::l8_a_working_directory_may_be_odd_or_gone,
     limits::s1_a_name_that_is_never_resolved_delays_no_end,
