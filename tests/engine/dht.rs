@@ -6,9 +6,12 @@ use std::sync::Arc;
 use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply, Settings};
 use minitorrent::engine::dht::Router;
 use minitorrent::engine::io::Input;
-use minitorrent::wire::krpc::{Ask, Body, Message, Node, NodeId, Query, Response, push_node};
+use minitorrent::wire::krpc::{
+    self, AnnouncedPort, Ask, Body, Node, NodeId, Query, Response, push_node,
+};
+use minitorrent::wire::message::Message;
 
-use crate::scene::{MODERN, Scene, meta};
+use crate::scene::{MODERN, Scene, id, meta};
 
 /// The DHT is on and begins at the first of the [`nodes`].
 fn in_the_dht(settings: &mut Settings) {
@@ -54,7 +57,7 @@ fn searches(scene: &mut Scene, from: u32, to: u32) -> Vec<u32> {
 
 /// A node answers what it was asked, if it was one. Whether it was asked for peers.
 fn answer(scene: &mut Scene, asked: SocketAddr, bytes: &[u8]) -> Option<bool> {
-    let message = Message::decode(bytes).ok()?;
+    let message = krpc::Message::decode(bytes).ok()?;
     let Body::Query(query) = &message.body else {
         return None;
     };
@@ -75,7 +78,7 @@ fn answer(scene: &mut Scene, asked: SocketAddr, bytes: &[u8]) -> Option<bool> {
 }
 
 fn krpc(transaction: &[u8], body: Body<'_>) -> Vec<u8> {
-    let message = Message {
+    let message = krpc::Message {
         transaction,
         version: b"",
         seen_as: None,
@@ -130,7 +133,7 @@ fn pings(scene: &mut Scene, stranger: SocketAddr) -> bool {
         bytes: &krpc(b"aa", Body::Query(query)),
     });
     let is_answer = |bytes: &[u8]| {
-        let message = Message::decode(bytes);
+        let message = krpc::Message::decode(bytes);
         message.is_ok_and(|message| matches!(message.body, Body::Response(_)))
     };
     let mut sent = scene.datagrams.iter();
@@ -187,4 +190,72 @@ fn strangers_get_twenty_five_answers_at_once_and_as_many_a_second() {
         scene.run_to(f64::from(quarter) / 4.0);
         assert!(pings(&mut scene, stranger(1000)));
     }
+}
+
+/// A node that announces a peer at this port of its host.
+fn announces(scene: &mut Scene, from: SocketAddr, port: u16) {
+    let info_hash = scene.meta.info_hash;
+    let ask = |ask| {
+        let query = Query {
+            id: NodeId([7; 20]),
+            want: None,
+            ask,
+        };
+        krpc(b"aa", Body::Query(query))
+    };
+    let scrape = false;
+    let bytes = &ask(Ask::GetPeers { info_hash, scrape })[..];
+    scene.handle(Input::Datagram { from, bytes });
+    let token = scene.datagrams.iter().find_map(|(to, bytes)| {
+        let message = krpc::Message::decode(bytes).ok().filter(|_| *to == from)?;
+        match message.body {
+            Body::Response(response) => response.token.map(<[u8]>::to_vec),
+            Body::Query(_) | Body::Error { .. } => None,
+        }
+    });
+    let bytes = &ask(Ask::AnnouncePeer {
+        info_hash,
+        port: AnnouncedPort::Given(port),
+        token: &token.expect("a token"),
+        is_seed: false,
+    })[..];
+    scene.handle(Input::Datagram { from, bytes });
+}
+
+#[test]
+fn who_has_everything_dials_a_peer_that_announces_itself_here_once_an_announce() {
+    let mut scene = Scene::with(4, Aim::Seed, in_the_dht, &[], &[0, 1, 2, 3]);
+    run_among_nodes(&mut scene, 1, 10);
+    let peer = SocketAddr::new(stranger(1).ip(), 7000);
+    for (announce, now) in [(0, 10), (1, 211)] {
+        announces(&mut scene, stranger(1), 7000);
+        run_among_nodes(&mut scene, now, now + 1);
+        assert_eq!(scene.dials.len(), 1, "{announce}");
+        assert_eq!(scene.dials[0].1, peer);
+        let conn = scene.connect();
+        scene.greet(conn, id(1), MODERN);
+        assert_eq!(
+            scene.sent(conn)[..3],
+            ["handshake", "have all", "extended 0"]
+        );
+        scene.handle(Input::Ended { conn });
+        run_among_nodes(&mut scene, now + 1, now + 201);
+        assert!(scene.dials.is_empty(), "{:?}", scene.dials);
+    }
+}
+
+#[test]
+fn who_has_everything_dials_none_that_has_it_too_twice() {
+    let mut scene = Scene::with(4, Aim::Seed, in_the_dht, &[], &[0, 1, 2, 3]);
+    run_among_nodes(&mut scene, 1, 10);
+    announces(&mut scene, stranger(1), 7000);
+    run_among_nodes(&mut scene, 11, 12);
+    let conn = scene.connect();
+    scene.greet(conn, id(1), MODERN);
+    scene.says(conn, Message::HaveAll);
+    assert!(scene.is_closed(conn));
+    run_among_nodes(&mut scene, 12, 320);
+    announces(&mut scene, stranger(1), 7000);
+    run_among_nodes(&mut scene, 320, 640);
+    assert!(scene.dials.is_empty(), "{:?}", scene.dials);
 }

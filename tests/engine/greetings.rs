@@ -215,6 +215,9 @@ fn an_address_that_refuses_is_tried_after_60_and_120_seconds_and_then_dropped() 
     );
     assert_eq!(scene.addresses(), 1);
     scene.run_to(10.0);
+    assert_eq!(scene.dials, [], "it is there");
+    scene.handle(Input::Ended { conn: peer });
+    scene.run_to(11.0);
     assert_eq!(scene.dials.len(), 1);
     let first = scene.now;
     scene.refuse();

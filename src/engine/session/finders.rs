@@ -207,7 +207,7 @@ impl Session {
             return;
         };
         let is_new = seat.torrent.swarm.add(peers, origin) > 0 && seat.torrent.wants_peers();
-        if is_new || origin == Origin::Neighbour {
+        if is_new || origin == Origin::Neighbour || seat.torrent.serves() {
             self.timers.set_earlier(Timer::Sweep, now);
         }
     }

@@ -198,9 +198,11 @@ impl Session {
                     out,
                     orders,
                 };
+                let is_seed = peer.is_seed();
                 seat.torrent.handle_left(cx, id, &mut peer);
-                if peer.direction == Direction::Out {
-                    seat.torrent.swarm.ended(now, address);
+                let dialled = (peer.direction == Direction::Out).then_some(address);
+                for address in dialled.into_iter().chain(peer.listens_at) {
+                    seat.torrent.swarm.ended(now, address, is_seed);
                 }
                 let event = Event::PeerGone {
                     torrent,

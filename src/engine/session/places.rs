@@ -10,6 +10,7 @@ use crate::base::time::Instant;
 use crate::engine::conn::{Conn, Kind};
 use crate::engine::io::{ConnId, TorrentId};
 use crate::engine::peer::Direction;
+use crate::engine::torrent::Torrent;
 
 impl Session {
     /// Dials addresses while there is room for peers and for half-open connections, and the router bears it. The
@@ -22,25 +23,37 @@ impl Session {
         for (_, seat) in self.torrents.iter_mut() {
             own.iter().for_each(|own| seat.torrent.swarm.set_own(*own));
         }
+        let mut half_open = self.half_open(Direction::Out);
+        // Who fetches comes before who only serves.
+        self.dial_in_turn(now, &mut half_open, Torrent::wants_peers);
+        self.dial_in_turn(now, &mut half_open, Torrent::serves);
+    }
+
+    /// Dials for those torrents of which `is_meant` is true.
+    fn dial_in_turn(
+        &mut self,
+        now: Instant,
+        half_open: &mut usize,
+        is_meant: fn(&Torrent) -> bool,
+    ) {
         let share = self.share();
         let seats = self.torrents.iter();
-        let wanting = seats.filter(|(_, seat)| seat.torrent.wants_peers() || seat.torrent.serves());
-        let mut turns: Vec<(usize, TorrentId)> = wanting
+        let meant = seats.filter(|(_, seat)| is_meant(&seat.torrent));
+        let mut turns: Vec<(usize, TorrentId)> = meant
             .map(|(id, seat)| (seat.torrent.members.len() + self.half_open_of(id), id))
             .collect();
         turns.sort_unstable();
         let short: Vec<TorrentId> = self.short(now).collect();
         let mut turns = VecDeque::from(turns);
-        let mut half_open = self.half_open(Direction::Out);
         // Ends: who gets its turn again has begun one more connection.
         while let Some((has, id)) = turns.pop_front() {
-            if half_open >= self.settings.half_open || !self.gentle.connects.allows(now) {
+            if *half_open >= self.settings.half_open || !self.gentle.connects.allows(now) {
                 break;
             }
             // Beyond its share a torrent only takes what no other can use.
             let is_enough = has >= share && short.iter().any(|other| *other != id);
             if !is_enough && self.dial_one(now, id) {
-                half_open += 1;
+                *half_open += 1;
                 turns.push_back((has + 1, id));
             }
         }
@@ -51,8 +64,7 @@ impl Session {
         while let Some(seat) = self.torrents.get_mut(id) {
             let next = match seat.torrent.wants_peers() {
                 true => seat.torrent.swarm.dial(now, &mut self.rng),
-                // Who only serves waits to be dialled, but for neighbours.
-                false => seat.torrent.swarm.dial_neighbour(now),
+                false => seat.torrent.swarm.dial_to_serve(now),
             };
             let Some(to) = next else {
                 break;

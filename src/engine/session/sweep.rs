@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Session;
+use super::{Seat, Session};
 use crate::base::limits;
 use crate::base::time::{Instant, earliest};
 use crate::engine::conn::Kind;
@@ -148,12 +148,12 @@ impl Session {
         }
         let mut next = (self.peers() > 0).then_some(now + limits::SWEEP_IDLE);
         if self.peers() < self.settings.max_peers {
-            for (_, seat) in self
-                .torrents
-                .iter()
-                .filter(|(_, seat)| seat.torrent.wants_peers())
-            {
-                let dial = seat.torrent.swarm.next_dial();
+            for (_, Seat { torrent, .. }) in self.torrents.iter() {
+                let dial = match torrent.wants_peers() {
+                    true => torrent.swarm.next_dial(),
+                    false if torrent.serves() => torrent.swarm.next_to_serve(),
+                    false => None,
+                };
                 next = earliest(next, dial.map(|at| at.max(now + self.settings.sweep)));
             }
         }

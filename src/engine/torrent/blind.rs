@@ -151,6 +151,7 @@ impl Torrent {
             let address = std::net::SocketAddr::new(peer.address.ip(), port);
             peer.listens_at = Some(address);
             self.swarm.add([address], Origin::Peer(address.ip()));
+            self.swarm.met(address);
         }
         if let (Some(collector), Some(_), Some(size)) = (
             &mut self.collector,

@@ -43,10 +43,21 @@ struct Known {
     /// Given by the person: never dropped.
     given: bool,
     tried: bool,
+    /// Named since it was last dialled.
+    named: bool,
+    /// It has everything, so that who has everything too is of no use to it.
+    is_seed: bool,
     failures: u32,
     /// Not before this moment.
     rest_until: Instant,
     in_use: bool,
+}
+
+impl Known {
+    /// Whether it was named and is worth a dial of whoever has everything.
+    fn may_need_us(&self) -> bool {
+        self.named && !self.in_use && !self.is_seed
+    }
 }
 
 impl Swarm {
@@ -67,6 +78,7 @@ impl Swarm {
             }
             if let Some(known) = self.known.get_mut(&address) {
                 known.given |= given;
+                known.named = true;
                 // Whoever shouts is there, whatever came of an earlier attempt.
                 known.tried &= origin != Origin::Neighbour || known.in_use;
                 continue;
@@ -83,6 +95,8 @@ impl Swarm {
                 priority: priority(self.own[usize::from(address.is_ipv6())], address),
                 given,
                 tried: false,
+                named: true,
+                is_seed: false,
                 failures: 0,
                 rest_until: Instant::default(),
                 in_use: false,
@@ -121,21 +135,27 @@ impl Swarm {
         self.take(now, address)
     }
 
-    /// An untried neighbour to dial now. It is for whoever has everything: announces in the neighbourhood are seldom,
-    /// so the one that hears another goes to it.
-    pub fn dial_neighbour(&mut self, now: Instant) -> Option<SocketAddr> {
-        let waits = |known: &Known| {
-            let is_free = !known.in_use && !known.tried && known.rest_until <= now;
-            known.origin == Origin::Neighbour && is_free
-        };
-        let address = *self.known.iter().find(|(_, known)| waits(known))?.0;
+    /// An address for whoever has everything to dial now: it may not be able to reach us, so each that is named is
+    /// gone to, once each time it is named.
+    pub fn dial_to_serve(&mut self, now: Instant) -> Option<SocketAddr> {
+        let ready = |known: &Known| known.may_need_us() && known.rest_until <= now;
+        let untried = self.preferred(ready);
+        let again = || self.known.iter().find(|(_, known)| ready(known));
+        let address = untried.or_else(|| again().map(|(address, _)| *address))?;
         self.take(now, address)
+    }
+
+    /// When [`Swarm::dial_to_serve`] has an address at the earliest.
+    pub fn next_to_serve(&self) -> Option<Instant> {
+        let known = self.known.values().filter(|known| known.may_need_us());
+        known.map(|known| known.rest_until).min()
     }
 
     fn take(&mut self, now: Instant, address: SocketAddr) -> Option<SocketAddr> {
         let known = self.known.get_mut(&address)?;
         known.in_use = true;
         known.tried = true;
+        known.named = false;
         // One connect an address a minute, whatever comes of it.
         known.rest_until = now + limits::RECONNECT;
         Some(address)
@@ -161,14 +181,26 @@ impl Swarm {
         known.rest_until = now + limits::RECONNECT * 2u32.pow(doubled);
     }
 
-    /// A connection to the address that had been greeted ended.
-    pub fn ended(&mut self, now: Instant, address: SocketAddr) {
+    /// A peer that came to us listens at this address: there is no need to dial it.
+    pub fn met(&mut self, address: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.in_use = true;
+            known.named = false;
+        }
+    }
+
+    /// The connection with the peer at this address ended; whether that has everything.
+    pub fn ended(&mut self, now: Instant, address: SocketAddr, is_seed: bool) {
         let Some(known) = self.known.get_mut(&address) else {
             return;
         };
         known.in_use = false;
+        known.is_seed = is_seed;
         known.failures = 0;
-        known.rest_until = known.rest_until.max(now + limits::RECONNECT);
+        // Who came to us and left was never dialled.
+        if known.tried {
+            known.rest_until = known.rest_until.max(now + limits::RECONNECT);
+        }
     }
 
     /// The address answered a dial with a good greeting.
@@ -183,6 +215,7 @@ impl Swarm {
         if let Some(known) = self.known.get_mut(&address) {
             known.in_use = false;
             known.tried = false;
+            known.named = true;
         }
     }
 
@@ -207,7 +240,8 @@ impl Swarm {
 
     /// Whether an address waits that has never been tried.
     pub fn has_untried(&self) -> bool {
-        self.known.values().any(|known| !known.tried)
+        let mut known = self.known.values();
+        known.any(|known| !known.tried && !known.in_use)
     }
 
     /// Whether an address has rested long enough to be dialled again.
@@ -355,7 +389,7 @@ mod tests {
         let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
         swarm.add([address(1)], Origin::Dht);
         swarm.dial(at(0), &mut rng);
-        swarm.ended(at(1), address(1));
+        swarm.ended(at(1), address(1), false);
         assert_eq!(swarm.dial(at(60), &mut rng), None);
         swarm.add([address(2)], Origin::Dht);
         assert_eq!(swarm.dial(at(100), &mut rng), Some(address(2)));
@@ -396,6 +430,36 @@ mod tests {
             honest.iter().all(|one| dialled.contains(one)),
             "{dialled:?}"
         );
+    }
+
+    #[test]
+    fn who_has_everything_dials_whom_it_heard_of_once_a_naming_and_no_other_that_has_everything() {
+        let mut swarm = Swarm::default();
+        swarm.add([address(1), address(2)], Origin::Dht);
+        let dialled: Vec<_> = (0..3).filter_map(|_| swarm.dial_to_serve(at(0))).collect();
+        assert_eq!(dialled.len(), 2);
+        swarm.ended(at(1), address(1), true);
+        swarm.ended(at(1), address(2), false);
+        assert_eq!(
+            (swarm.dial_to_serve(at(500)), swarm.next_to_serve()),
+            (None, None)
+        );
+        swarm.add([address(1), address(2)], Origin::Dht);
+        assert_eq!(swarm.next_to_serve(), Some(at(61)));
+        assert_eq!(swarm.dial_to_serve(at(500)), Some(address(2)));
+        assert_eq!(swarm.dial_to_serve(at(500)), None);
+    }
+
+    #[test]
+    fn who_came_to_us_is_not_dialled_while_it_is_there() {
+        let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
+        swarm.add([address(1)], Origin::Peer(address(1).ip()));
+        swarm.met(address(1));
+        assert_eq!(swarm.dial(at(100), &mut rng), None);
+        assert_eq!(swarm.dial_to_serve(at(100)), None);
+        assert!(!swarm.has_untried());
+        swarm.ended(at(100), address(1), false);
+        assert_eq!(swarm.dial(at(100), &mut rng), Some(address(1)));
     }
 
     #[test]
