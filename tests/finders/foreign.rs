@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::own::magnet;
-use crate::program::{PIECE, Running, Scene};
+use crate::program::{PIECE, Running, Scene, number};
 use crate::{HERE, Play};
 
 pub(crate) const ALL: &[Play] = &[
@@ -25,9 +25,14 @@ pub(crate) const ALL: &[Play] = &[
         given_by_lsd(Other::Libtorrent)
     }),
     (
-        "libtorrent/pex: we fetch from a peer of the one we know",
+        "libtorrent/dht: who can't dial us fetches from us",
+        dialled_by_dht,
+    ),
+    (
+        "libtorrent/pex: we dial a peer of the one we know",
         fetched_by_pex,
     ),
+    ("libtorrent/pex: it dials a peer that we know", given_by_pex),
     ("aria2/dht: we fetch by magnet", || {
         fetched_by_dht(Other::Aria2)
     }),
@@ -109,39 +114,69 @@ fn given_by_lsd(other: Other) {
     fetches(&scene, other, Way::Lsd);
 }
 
+/// The one who fetches only takes connections, so we have to go to it though we need nothing of it.
+fn dialled_by_dht() {
+    let scene = scene("dialled-dht", Other::Libtorrent);
+    let _node = node(&scene);
+    let way = libtorrent_way(Way::Dht);
+    let usual = ["fetch", &magnet(&scene), "theirs", &at(SEEDER), "--no-dial"];
+    let mut fetcher = libtorrent(&scene, "fetcher", &[&usual[..], &way].concat());
+    let entry = at(NODE);
+    let _seeder = we_seed(&scene, &["--no-lsd", "--dht-entry-point", &entry]);
+    wait_until_there(&scene, &mut fetcher);
+    let log = fs::read_to_string(&fetcher.1).expect("its log");
+    assert!(!log.contains("outgoing connection"), "{log}");
+}
+
+/// A seeder that nobody tells of anybody, and that dials nobody: who is connected with it has dialled it.
+fn hidden_seeder(scene: &Scene) -> Foreign {
+    let usual = ["seed", "x.torrent", "seed", &at(SEEDER), "--no-dial"];
+    let seeder = libtorrent(scene, "seeder", &usual);
+    seeder.wait_for("ready");
+    seeder
+}
+
 fn fetched_by_pex() {
     let scene = scene("fetched-pex", Other::Libtorrent);
-    let torrent = "x.torrent";
-    let _seeder = libtorrent(
-        &scene,
-        "seeder",
-        &["seed", torrent, "seed", &at(SEEDER), "--pex"],
-    );
-    let seeder = at(SEEDER);
+    let _seeder = hidden_seeder(&scene);
     // It has next to nothing itself, but knows the seeder.
-    let known = [
-        "seed",
-        torrent,
+    let (known, seeder) = (at(KNOWN), at(SEEDER));
+    let usual = ["seed", "x.torrent", "theirs", &known, "--pex"];
+    let more = ["--limit", "60000", "--peer", &seeder];
+    let middle = libtorrent(&scene, "known", &[&usual[..], &more].concat());
+    middle.wait_for("peer_connect_alert");
+    let link = format!("{}&x.pe={known}", magnet(&scene));
+    let said = we_fetch_link(&scene, &link, &["--no-dht", "--no-lsd"]);
+    let is_seeder = |line: &str| line.contains("\"connected\"") && line.contains(&seeder);
+    assert!(said.lines().any(is_seeder), "{said}");
+}
+
+fn given_by_pex() {
+    let scene = scene("given-pex", Other::Libtorrent);
+    let _seeder = hidden_seeder(&scene);
+    let seeder = at(SEEDER);
+    let usual = ["x.torrent", "-o", "out", "--port", "0", "--json"];
+    let alone = ["--no-dht", "--no-lsd", "--config", "on.json"];
+    let slow = ["--peers", &seeder, "--max-download-rate", "60k"];
+    let mut known = scene.start(&[&usual[..], &alone, &slow].concat());
+    let port = number(&known.line_with("\"started\""), "port");
+    let known_at = format!("{HERE}:{port}");
+    known.line_with("\"connected\"");
+    let link = magnet(&scene);
+    let usual = [
+        "fetch",
+        &link,
         "theirs",
         &at(KNOWN),
         "--pex",
-        "--limit",
-        "60000",
+        "--peer",
+        &known_at,
     ];
-    let known = libtorrent(
-        &scene,
-        "known",
-        &[&known[..], &["--peer", &seeder]].concat(),
-    );
-    known.wait_for("peer_connect_alert");
-    let link = format!("{}&x.pe={}", magnet(&scene), at(KNOWN));
-    let said = we_fetch_link(&scene, &link, &["--no-dht", "--no-lsd"]);
-    // Of us the seeder is told as we are of it, and it may be the first to dial, from any port.
-    let known = at(KNOWN);
-    let met = said
-        .lines()
-        .any(|line| line.contains("\"connected\"") && !line.contains(&known));
-    assert!(met, "{said}");
+    let mut fetcher = libtorrent(&scene, "fetcher", &usual);
+    wait_until_there(&scene, &mut fetcher);
+    let log = fs::read_to_string(&fetcher.1).expect("its log");
+    let is_dial = |line: &str| line.contains("outgoing connection") && line.contains(&seeder);
+    assert!(log.lines().any(is_dial), "{log}");
 }
 
 fn we_seed(scene: &Scene, more: &[&str]) -> Running {
@@ -204,6 +239,11 @@ fn fetches(scene: &Scene, other: Other, way: Way) {
         }
         Other::Transmission => transmission(scene, "theirs", &link),
     };
+    wait_until_there(scene, &mut fetcher);
+}
+
+/// Waits until another client has everything.
+fn wait_until_there(scene: &Scene, fetcher: &mut Foreign) {
     let is_there = || scene.is_complete("theirs/x.bin");
     let end = Instant::now() + LIMIT;
     while !is_there() {

@@ -1,6 +1,6 @@
 """Takes part in a network without trackers with libtorrent, for the tests of finding peers.
 
-    libtorrent_node.py node|seed|fetch TARGET DIR ADDRESS:PORT [--dht HOST:PORT] [--lsd] [--pex] [--peer IP:PORT]...
+    libtorrent_node.py node|seed|fetch TARGET DIR ADDRESS:PORT [--dht HOST:PORT] [--lsd] [--pex] [--no-dial] [--peer IP:PORT]...
 
 TARGET is a torrent file or a magnet link; a `node` has none (-) and is in the DHT only. `fetch` ends with 0 when all is
 there, the others run until they are killed. Each says `ready` when it listens.
@@ -19,6 +19,7 @@ parser.add_argument("listen")
 parser.add_argument("--dht")
 parser.add_argument("--lsd", action="store_true")
 parser.add_argument("--pex", action="store_true")
+parser.add_argument("--no-dial", action="store_true", help="take connections only, as if no other could be made")
 parser.add_argument("--more", type=int, default=0, help="so many nodes more, on the ports behind")
 parser.add_argument("--limit", type=int, default=0)
 parser.add_argument("--peer", action="append", default=[])
@@ -49,6 +50,8 @@ settings = {
     | lt.alert.category_t.connect_notification
     | lt.alert.category_t.storage_notification,
 }
+if args.no_dial:
+    settings["connection_speed"] = 0
 session = lt.session(settings)
 # Some clients do nothing in a network of very few nodes.
 host, port = args.listen.rsplit(":", 1)
