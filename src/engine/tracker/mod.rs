@@ -26,26 +26,35 @@
 //!     }
 //! }
 //! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | the boundary |
+//! | `schedule.rs` | which tracker comes next, when, and what it is told |
+//! | `reach.rs` | the way from its name to an exchange |
+//! | `verdict.rs` | what became of an announce, and the time of the next |
+//! | `counts.rs` | asking for counts instead |
+//! | `attempt.rs` | one tracker, and the announce under way |
+//! | `blame.rs` | whose fault a failure is, and how long it rests for it |
+//! | `udp.rs` | an exchange with a UDP tracker |
+//! | `call.rs` | an announce on its HTTP connection |
+//! | `serve.rs` | a tiny tracker of our own |
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::attempt::{Attempt, Step, Tracker};
-use self::blame::{Blame, TRACKER_PAUSE_MAX, read_response};
-use crate::base::crc32c::crc32c;
+use self::blame::read_response;
 use crate::base::escape::escape_field;
 use crate::base::ids::{InfoHash, PeerId};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, earliest};
-use crate::net::http_call::{HttpCall, Redirects, Response};
-use crate::net::resolver::{DnsError, Families};
-use crate::wire::tracker_http::reply::{Reply, ReplyError, clamp_interval};
-use crate::wire::tracker_http::scrape;
-use crate::wire::tracker_http::url::{Host, Scheme, TrackerUrl, is_local};
-use crate::wire::tracker_http::{Announce, Event};
-use crate::wire::tracker_udp::{self, Scrape};
+use crate::net::http_call::Response;
+use crate::net::resolver::DnsError;
+use crate::wire::tracker_http::url::{Scheme, TrackerUrl};
+use crate::wire::tracker_udp;
 
 pub use self::action::{Action, CallId, Facts, HttpFailure, TrackerError};
 
@@ -53,8 +62,12 @@ mod action;
 mod attempt;
 mod blame;
 pub mod call;
+mod counts;
+mod reach;
+mod schedule;
 pub mod serve;
 mod udp;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -389,488 +402,6 @@ impl Announcer {
     fn refuse(&mut self, url: String, error: TrackerError) {
         let result = Err(error);
         self.actions.push_back(Action::Report { url, result });
-    }
-
-    /// The first tracker, in tier order, whose time has come.
-    fn ready(&self, now: Instant) -> Option<usize> {
-        if self.in_flight() >= IN_FLIGHT_MAX {
-            return None;
-        }
-        let is_ready = |at: &usize| {
-            let tracker = &self.trackers[*at];
-            tracker.attempt.is_none() && self.ready_at(tracker).is_some_and(|time| time <= now)
-        };
-        self.tiers.iter().flatten().copied().find(is_ready)
-    }
-
-    /// When a tracker that is not being asked may be; `None` if not as things are.
-    fn ready_at(&self, tracker: &Tracker) -> Option<Instant> {
-        match self.phase {
-            Phase::Idle => None,
-            Phase::Stopping => {
-                (tracker.owes_stopped || tracker.owes_completed).then_some(self.gate)
-            }
-            Phase::Running if self.is_private && self.in_flight() > 0 => None,
-            Phase::Running if self.is_private && tracker.owes_completed => tracker.due,
-            Phase::Running if self.is_private => tracker.due.map(|due| due.max(self.gate)),
-            Phase::Running if self.is_hunting || tracker.is_working || tracker.owes_completed => {
-                tracker.due.map(|due| due.max(self.gate))
-            }
-            Phase::Running if self.twin_works(tracker) => tracker.due.map(|due| due.max(self.gate)),
-            Phase::Running => None,
-        }
-    }
-
-    /// Trackers that are being asked and have not been silent for long.
-    fn in_flight(&self) -> usize {
-        let attempts = self
-            .trackers
-            .iter()
-            .filter_map(|tracker| tracker.attempt.as_ref());
-        attempts.filter(|attempt| !attempt.is_judged).count()
-    }
-
-    fn begin(&mut self, now: Instant, at: usize, facts: &Facts, rng: &mut Rng) {
-        let tracker = &mut self.trackers[at];
-        let event = match self.phase {
-            Phase::Stopping if tracker.owes_completed => Event::Completed,
-            Phase::Stopping => Event::Stopped,
-            Phase::Idle | Phase::Running if !tracker.knows_us => Event::Started,
-            Phase::Idle | Phase::Running if tracker.owes_completed => Event::Completed,
-            Phase::Idle | Phase::Running => Event::Interval,
-        };
-        if self.phase == Phase::Running && !self.is_private {
-            self.gate = now + STAGGER;
-        }
-        let announce = Announce {
-            info_hash: self.identity.info_hash,
-            peer_id: self.identity.peer_id,
-            port: self.identity.port,
-            uploaded: facts.uploaded,
-            downloaded: facts.downloaded,
-            left: facts.left,
-            event,
-            numwant: limits::NUMWANT,
-            key: self.identity.key,
-        };
-        let mut url = tracker.url.clone();
-        if url.scheme != Scheme::Udp {
-            url.path_and_query =
-                announce.target(&url.path_and_query, tracker.tracker_id.as_deref());
-        }
-        tracker.attempt = Some(Attempt {
-            announce,
-            url,
-            redirects: Redirects::default(),
-            untried: Vec::new(),
-            step: Step::Between,
-            silent_at: now + SILENCE,
-            whole_by: now + WHOLE,
-            is_judged: false,
-        });
-        if self.is_scraping {
-            return self.begin_scrape(now, at, rng);
-        }
-        // A goodbye has no time for names: the address that was good for the rest will do.
-        if self.phase == Phase::Stopping && !tracker.addresses.is_empty() {
-            let known = tracker.addresses.clone();
-            return self.reach(now, at, known, rng);
-        }
-        self.find(now, at, rng);
-    }
-
-    /// Finds the addresses of an attempt's host.
-    fn find(&mut self, now: Instant, at: usize, rng: &mut Rng) {
-        let Some(attempt) = &mut self.trackers[at].attempt else {
-            return;
-        };
-        let name = match &attempt.url.host {
-            Host::Address(ip) => {
-                let address = vec![*ip];
-                return self.reach(now, at, address, rng);
-            }
-            // RFC 6761: never asked of a server.
-            Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => {
-                return self.reach(now, at, vec![Ipv4Addr::LOCALHOST.into()], rng);
-            }
-            Host::Name(name) => name.clone(),
-        };
-        attempt.step = Step::Resolving(name.clone());
-        attempt.silent_at = (now + SILENCE).min(attempt.whole_by);
-        let is_asking = |tracker: &Tracker| match tracker.attempt.as_ref().map(|a| &a.step) {
-            Some(Step::Resolving(waiting)) => *waiting == name,
-            Some(Step::Http(_) | Step::Udp(_) | Step::Between) | None => false,
-        };
-        if self
-            .trackers
-            .iter()
-            .filter(|tracker| is_asking(tracker))
-            .count()
-            == 1
-        {
-            self.actions.push_back(Action::Resolve { name });
-        }
-    }
-
-    /// Speaks to one of `addresses`, beginning with another one after each failure.
-    fn reach(&mut self, now: Instant, at: usize, mut addresses: Vec<IpAddr>, rng: &mut Rng) {
-        let is_own = |tracker: &Tracker| {
-            let host = tracker.attempt.as_ref().map(|attempt| &attempt.url.host);
-            host == Some(&tracker.url.host)
-        };
-        if is_own(&self.trackers[at]) && !self.is_private && !self.is_scraping {
-            self.part(now, at, &addresses);
-        }
-        let tracker = &mut self.trackers[at];
-        let families = tracker.families;
-        addresses.retain(|ip| match families {
-            Families::Both => true,
-            Families::V4 => ip.is_ipv4(),
-            Families::V6 => ip.is_ipv6(),
-        });
-        if self.is_private {
-            // The one family that it knows us by is always the same.
-            addresses.sort_by_key(IpAddr::is_ipv6);
-        }
-        let is_own = is_own(tracker);
-        let Some(attempt) = &mut tracker.attempt else {
-            return;
-        };
-        if addresses.is_empty() {
-            return self.fail_name(now, at, DnsError::NotFound);
-        }
-        if is_own {
-            // A name that was public stays so, whatever its server says later.
-            for &earlier in &tracker.addresses {
-                let _ = attempt.redirects.reach(earlier);
-            }
-            tracker.addresses.clone_from(&addresses);
-        }
-        let first = tracker.failures as usize % addresses.len();
-        addresses.rotate_left(first);
-        let ip = addresses.remove(0);
-        attempt.untried = addresses;
-        self.speak(now, at, ip, rng);
-    }
-
-    /// Gives a public tracker that has addresses of both families a second entry, for IPv6.
-    fn part(&mut self, now: Instant, at: usize, addresses: &[IpAddr]) {
-        let has_both =
-            addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6);
-        let tracker = &mut self.trackers[at];
-        if !has_both || tracker.families != Families::Both || self.phase != Phase::Running {
-            return;
-        }
-        let mut other = Tracker::new(tracker.url.clone(), tracker.shown.clone());
-        tracker.families = Families::V4;
-        other.families = Families::V6;
-        other.due = Some(now);
-        other.twin = Some(at);
-        let new = self.trackers.len();
-        self.trackers[at].twin = Some(new);
-        self.trackers.push(other);
-        for tier in &mut self.tiers {
-            if let Some(place) = tier.iter().position(|&index| index == at) {
-                tier.insert(place + 1, new);
-            }
-        }
-    }
-
-    /// Whether the entry of the same tracker for the other family works.
-    fn twin_works(&self, tracker: &Tracker) -> bool {
-        let twin = tracker.twin.and_then(|twin| self.trackers.get(twin));
-        twin.is_some_and(|twin| twin.is_working)
-    }
-
-    /// Begins the exchange with a tracker's address.
-    fn speak(&mut self, now: Instant, at: usize, ip: IpAddr, rng: &mut Rng) {
-        let tracker = &mut self.trackers[at];
-        let Some(attempt) = &mut tracker.attempt else {
-            return;
-        };
-        let to = SocketAddr::new(ip.to_canonical(), attempt.url.port);
-        attempt.silent_at = now + SILENCE;
-        if attempt.url.scheme == Scheme::Udp {
-            let known = tracker.connection;
-            let (exchange, bytes) = udp::Exchange::begin(now, to, attempt.announce, known, rng);
-            attempt.step = Step::Udp(exchange);
-            self.actions.push_back(Action::Datagram { to, bytes });
-            return;
-        }
-        attempt.silent_at = attempt.silent_at.min(attempt.whole_by);
-        let allowed = attempt.redirects.reach(to.ip());
-        if let Err(error) = allowed {
-            let error = TrackerError::redirect(error);
-            return self.fail(now, at, error, Blame::Tracker);
-        }
-        if is_local(to.ip()) && !attempt.url.is_announce() {
-            let message = "a tracker at a local address must have a path that ends in /announce";
-            let error = TrackerError::new("tracker.ssrf", message);
-            return self.fail(now, at, error, Blame::Tracker);
-        }
-        let url = &attempt.url;
-        let tls = (url.scheme == Scheme::Https).then(|| url.host.clone());
-        let user_agent = &self.identity.user_agent;
-        match HttpCall::get(&url.host_header(), &url.path_and_query, user_agent) {
-            Ok(request) => {
-                let call = CallId(self.calls);
-                self.calls = self.calls.wrapping_add(1);
-                attempt.step = Step::Http(call);
-                self.actions.push_back(Action::Http {
-                    call,
-                    to,
-                    tls,
-                    request,
-                });
-            }
-            Err(error) => {
-                let (error, blame) = HttpFailure::Http(error).judge();
-                self.fail(now, at, error, blame);
-            }
-        }
-    }
-
-    fn redirect(&mut self, now: Instant, at: usize, response: &Response, rng: &mut Rng) {
-        let Some(attempt) = &mut self.trackers[at].attempt else {
-            return;
-        };
-        let location = response.location.as_deref().unwrap_or_default();
-        let error = match attempt.redirects.follow(&attempt.url, location) {
-            Ok(url) if is_spoken(url.scheme) => {
-                attempt.url = url;
-                return self.find(now, at, rng);
-            }
-            Ok(_) => TrackerError::no_tls(),
-            Err(error) => TrackerError::redirect(error),
-        };
-        self.fail(now, at, error, Blame::Tracker);
-    }
-
-    fn expire(&mut self, now: Instant, at: usize, rng: &mut Rng) {
-        let tracker = &mut self.trackers[at];
-        let Some(attempt) = &mut tracker.attempt else {
-            return;
-        };
-        if !attempt.is_judged && attempt.silent_at <= now {
-            let is_whole = attempt.silent_at == attempt.whole_by;
-            let seconds = if is_whole { WHOLE } else { SILENCE }.as_secs();
-            let message = format!("no answer within {seconds} s");
-            let error = TrackerError::new("tracker.timeout", message);
-            match attempt.step {
-                // Another address is not known to be silent.
-                Step::Udp(_) if !attempt.untried.is_empty() => {
-                    return self.fail(now, at, error, Blame::Ourselves);
-                }
-                // Retransmission goes on behind it, and a late answer is used.
-                Step::Udp(_) if self.phase == Phase::Running && !self.is_scraping => {
-                    attempt.is_judged = true;
-                    self.count_failure(at, error);
-                }
-                Step::Resolving(_) => return self.fail(now, at, error, Blame::Names),
-                Step::Http(_) | Step::Udp(_) | Step::Between => {
-                    return self.fail(now, at, error, Blame::Tracker);
-                }
-            }
-        }
-        let tracker = &mut self.trackers[at];
-        if let Some(Attempt {
-            step: Step::Udp(exchange),
-            ..
-        }) = &mut tracker.attempt
-        {
-            let progress = exchange.handle_timeout(now, rng);
-            tracker.connection = exchange.connection();
-            self.progress(now, at, progress);
-        }
-    }
-
-    fn progress(&mut self, now: Instant, at: usize, progress: udp::Progress) {
-        match progress {
-            udp::Progress::None => {}
-            udp::Progress::Send(bytes) => {
-                if let Some(to) = self.trackers[at].exchange_with() {
-                    self.actions.push_back(Action::Datagram { to, bytes });
-                }
-            }
-            udp::Progress::Announced { interval, peers } => {
-                let reply = Reply {
-                    peers,
-                    interval: clamp_interval(interval.into()),
-                    min_interval: None,
-                    tracker_id: None,
-                    warning: None,
-                    external_ip: None,
-                    complete: None,
-                    incomplete: None,
-                };
-                self.succeed(now, at, reply);
-            }
-            udp::Progress::Scraped(counts) => self.end_scrape(at, Some(counts)),
-            udp::Progress::Refused(reason) => {
-                let error = TrackerError::new("tracker.failure", reason);
-                self.fail(now, at, error, Blame::Tracker);
-            }
-            udp::Progress::GaveUp => {
-                // Its silence was reported when it had lasted ten seconds.
-                let tracker = &mut self.trackers[at];
-                tracker.attempt = None;
-                tracker.due = Some(now + TRACKER_PAUSE_MAX);
-            }
-        }
-    }
-
-    fn succeed(&mut self, now: Instant, at: usize, mut reply: Reply) {
-        let tracker = &mut self.trackers[at];
-        let Some(attempt) = tracker.attempt.take() else {
-            return;
-        };
-        match attempt.announce.event {
-            Event::Started => tracker.knows_us = true,
-            Event::Completed => tracker.owes_completed = false,
-            Event::Stopped => tracker.owes_stopped = false,
-            Event::Interval => {}
-        }
-        if self.phase != Phase::Running {
-            return;
-        }
-        tracker.failures = 0;
-        tracker.is_working = true;
-        tracker.has_worked = true;
-        let least = reply.min_interval.unwrap_or(limits::INTERVAL_MIN);
-        tracker.not_before = now + least;
-        let next = now + reply.interval.max(least);
-        tracker.due = Some(if tracker.owes_completed { now } else { next });
-        tracker.tracker_id = reply.tracker_id.or(tracker.tracker_id.take());
-        self.external_ip = reply.external_ip.or(self.external_ip);
-        let us = self
-            .external_ip
-            .map(|ip| SocketAddr::new(ip, self.identity.port));
-        reply.peers.retain(|&peer| Some(peer) != us);
-        if self.is_private {
-            self.gate = next;
-        }
-        let url = tracker.shown.clone();
-        let tracker = crc32c(url.as_bytes());
-        self.promote(at);
-        if let Some(text) = reply.warning {
-            let url = url.clone();
-            self.actions.push_back(Action::Warning { url, text });
-        }
-        let result = Ok(reply.peers.len() as u32);
-        self.actions.push_back(Action::Report { url, result });
-        if !reply.peers.is_empty() {
-            // Who has everything wants to be found, and says so everywhere.
-            let is_sated = attempt.announce.left > 0 && !self.is_starving;
-            self.is_hunting &= !is_sated;
-            self.fed_at = Some(now);
-            let peers = reply.peers;
-            self.actions.push_back(Action::Peers { tracker, peers });
-        }
-    }
-
-    /// The one that works moves to the front of its tier (BEP 12).
-    fn promote(&mut self, at: usize) {
-        for tier in &mut self.tiers {
-            if let Some(place) = tier.iter().position(|&other| other == at) {
-                tier[..=place].rotate_right(1);
-            }
-        }
-    }
-
-    fn fail_name(&mut self, now: Instant, at: usize, why: DnsError) {
-        let blame = match why {
-            DnsError::NotFound | DnsError::BadName => Blame::Ourselves,
-            DnsError::ServerFailure
-            | DnsError::TimedOut
-            | DnsError::Unreachable
-            | DnsError::Busy => Blame::Names,
-        };
-        self.fail(now, at, TrackerError::new("dns", why.to_string()), blame);
-    }
-
-    /// Ends an attempt that failed and sets the time of the next.
-    fn fail(&mut self, now: Instant, at: usize, error: TrackerError, blame: Blame) {
-        let tracker = &mut self.trackers[at];
-        let mut pause = blame.pause(tracker.failures);
-        if tracker.families == Families::V6 && tracker.twin.is_some() && !tracker.has_worked {
-            // There is hardly ever IPv6 where there was none.
-            pause = pause.map(|_| TRACKER_PAUSE_MAX);
-        }
-        tracker.abandon(&mut self.actions);
-        tracker.due = pause.map(|pause| now + pause);
-        if self.phase == Phase::Stopping {
-            tracker.owes_completed = false;
-            tracker.owes_stopped = false;
-        }
-        self.count_failure(at, error);
-        if self.is_scraping {
-            self.end_scrape(at, None);
-        }
-    }
-
-    /// Makes the announce that begins a request for counts.
-    fn begin_scrape(&mut self, now: Instant, at: usize, rng: &mut Rng) {
-        let info_hash = self.identity.info_hash;
-        if self.trackers[at].url.scheme == Scheme::Udp {
-            return self.find(now, at, rng);
-        }
-        // What was put behind the tracker's own target is for an announce.
-        let own = &self.trackers[at].url.path_and_query;
-        let Some(target) = scrape::target(own, &info_hash) else {
-            let error = TrackerError::new("tracker.scrape", "its URL has no place for that");
-            return self.fail(now, at, error, Blame::Tracker);
-        };
-        if let Some(attempt) = &mut self.trackers[at].attempt {
-            attempt.url.path_and_query = target;
-        }
-        self.find(now, at, rng);
-    }
-
-    fn read_counts(&mut self, now: Instant, at: usize, response: &Response) {
-        let counts = scrape::parse(&response.body, &self.identity.info_hash);
-        let is_good = (200..300).contains(&response.status);
-        let (kind, message) = match counts {
-            Ok(counts) if is_good => return self.end_scrape(at, Some(counts)),
-            Err(ReplyError::Failure { reason, .. }) => ("tracker.failure", reason),
-            Ok(_) | Err(ReplyError::Malformed) if !is_good => {
-                ("tracker.status", format!("HTTP status {}", response.status))
-            }
-            Ok(_) | Err(ReplyError::Malformed) => {
-                let message = "the reply says nothing of this torrent";
-                ("tracker.reply", message.to_owned())
-            }
-        };
-        let error = TrackerError::new(kind, message);
-        self.fail(now, at, error, Blame::Tracker);
-    }
-
-    /// A tracker has answered or failed: it is not asked again. The last one ends the run.
-    fn end_scrape(&mut self, at: usize, counts: Option<Scrape>) {
-        let tracker = &mut self.trackers[at];
-        tracker.attempt = None;
-        tracker.due = None;
-        if let Some(counts) = counts {
-            let url = tracker.shown.clone();
-            self.actions.push_back(Action::Scraped { url, counts });
-        }
-        let is_over = |tracker: &Tracker| tracker.attempt.is_none() && tracker.due.is_none();
-        if self.trackers.iter().all(is_over) {
-            self.phase = Phase::Idle;
-        }
-    }
-
-    fn count_failure(&mut self, at: usize, error: TrackerError) {
-        let tracker = &mut self.trackers[at];
-        tracker.failures = tracker.failures.saturating_add(1);
-        tracker.is_working = false;
-        // Most machines and trackers have one family that works; only its failures are news.
-        let is_second = tracker.families == Families::V6 && tracker.twin.is_some();
-        let is_news = !is_second || tracker.has_worked;
-        let url = tracker.shown.clone();
-        if is_news && !self.twin_works(&self.trackers[at]) {
-            self.refuse(url, error);
-        }
-        self.is_hunting |= !self.trackers.iter().any(|tracker| tracker.is_working);
     }
 
     fn abandon_all(&mut self) {

@@ -2,9 +2,12 @@
 
 mod families;
 
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::engine::io::ConnectError;
-use crate::net::http_call::HttpError;
+use crate::net::http_call::{HttpCall, HttpError};
+use crate::wire::tracker_http::url::Host;
 
 /// An announcer and its world: time passes only here.
 struct Scene {
