@@ -55,8 +55,12 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
     for (line, said) in [
         (
             "d.torrent --select 9 --select *.iso",
-            "error[torrent.select]: d: none of its files, 1 to 3, is in 9, *.iso, nothing of it is \
+            "error[torrent.select]: d: none of its 3 files is in 9, *.iso, nothing of it is \
              fetched; `show` lists them",
+        ),
+        (
+            "x.torrent --select b?n",
+            "error[torrent.select]: x.bin: its only file is not in b?n, ",
         ),
         (
             "d.torrent --select 3",

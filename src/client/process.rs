@@ -534,9 +534,10 @@ impl Client {
             let chosen = choose(&plan.select, metainfo);
             if chosen.pieces.is_empty() {
                 let words = in_words(&plan.select);
-                let message = match chosen.missed.len() == plan.select.len() {
-                    true => format!("none of its files, 1 to {}, is in {words}", chosen.files),
-                    false => format!("there is nothing in the files of {words}"),
+                let message = match (chosen.missed.len() == plan.select.len(), chosen.files) {
+                    (true, 1) => format!("its only file is not in {words}"),
+                    (true, files) => format!("none of its {files} files is in {words}"),
+                    (false, _) => format!("there is nothing in the files of {words}"),
                 };
                 return Err(Error::Unselected { message });
             }
