@@ -66,7 +66,7 @@ fn do_it(options: &Options) -> Result<Exit, Error> {
         Command::Demo => demo::demo(options),
         Command::Generate => match generate::text(&options.torrents[0]) {
             Some(text) => terminal::answer(text.trim_end(), &Interrupts::none()),
-            None => usage("generate what? man, bash, zsh or fish"),
+            None => usage(options::GENERATE_WHAT),
         },
         Command::Help => terminal::answer(&help::text(), &Interrupts::none()),
         Command::Version => {

@@ -243,6 +243,7 @@ impl Options {
         if given < least {
             let what = match self.command {
                 Command::Create => "no file or directory is named",
+                Command::Generate => GENERATE_WHAT,
                 _ => "no torrent is named",
             };
             return Err(UsageError::new(what));
@@ -552,6 +553,8 @@ fn distance(one: &str, other: &str) -> usize {
     row[one.len()]
 }
 
+/// What is said to who does not know.
+pub(super) const GENERATE_WHAT: &str = "generate what? man, bash, zsh or fish";
 /// The commands that a configuration file has something to say to.
 const COMMANDS_CONFIGURED: [Command; 3] = [Command::Download, Command::Seed, Command::Scrape];
 /// Options that may be given more than once.
@@ -646,6 +649,7 @@ mod tests {
             ),
             ("", "no torrent is named"),
             ("demo x", "demo takes no torrent: x"),
+            ("generate", GENERATE_WHAT),
             ("create a b", "several paths need a --name"),
             (
                 "--select 3-1 a",

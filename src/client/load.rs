@@ -74,6 +74,10 @@ impl<'a> Reading<'a> {
             let what = "a magnet link does not say it, only peers know";
             return Err(error("torrent.source", path, what));
         }
+        if link(path)?.is_some() {
+            let what = "an info-hash does not say it, only peers know";
+            return Err(error("torrent.source", path, what));
+        }
         let bytes = if has_scheme(name, b"http://") || has_scheme(name, b"https://") {
             let url = path.to_str().unwrap_or_default();
             fetch(url, self.most, self.ca_file, self.interrupts)
@@ -91,11 +95,16 @@ impl<'a> Reading<'a> {
     }
 
     fn file(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let name = path.to_string_lossy();
         let failed = |why: io::Error| match why.kind() {
             // It was meant to be more than a name.
-            io::ErrorKind::NotFound if path.to_string_lossy().contains("urn:btih:") => {
+            io::ErrorKind::NotFound if name.contains("urn:btih:") => {
                 let what = "a magnet link begins with `magnet:?`";
                 error("magnet.syntax", path, what)
+            }
+            io::ErrorKind::NotFound if name.contains("://") => {
+                let what = "only http and https URLs are fetched, and no file has that name";
+                error("torrent.open", path, what)
             }
             _ => open_error(path, &why),
         };
@@ -224,6 +233,9 @@ mod tests {
         assert_eq!(kind("/", 100), "torrent.open");
         assert_eq!(kind("/dev/zero", 100), "torrent.open");
         assert_eq!(kind("magnet:?xt=urn:btih:a", 100), "torrent.source");
+        assert_eq!(kind(&"0f".repeat(20), 100), "torrent.source");
+        let ftp = load(Path::new("ftp://example.org/a.torrent"), 100);
+        assert!(ftp.is_err_and(|why| why.to_string().contains("only http and https")));
         assert_eq!(kind("/nonexistent\x1b[2J", 100), "torrent.open");
         assert_eq!(
             kind(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), 100),
