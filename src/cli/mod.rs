@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
 
 fn do_it(options: &Options) -> Result<Exit, Error> {
     let catch = || {
-        Interrupts::catch(Exit::Interrupted as i32).map_err(|error| Error::System {
+        Interrupts::catch().map_err(|error| Error::System {
             what: "catch signals",
             error,
         })

@@ -2,7 +2,8 @@
 
 mod transport;
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use ureq::unversioned::transport::{Connector as _, NextTimeout, RustlsConnector}
 
 use self::transport::Tcp;
 use super::config::USER_AGENT;
+use super::process::os_seed;
 use crate::base::escape::escape_field;
-use crate::reactor::Interrupts;
+use crate::reactor::{Interrupts, look_up};
 
 /// What is at `url`, at most one byte more than `most`. A `ca_file` names whom TLS trusts.
 ///
@@ -55,7 +57,7 @@ pub(super) fn fetch(
         })
 }
 
-/// The system's resolver, asked on this thread: ureq's own would start another one to time it.
+/// Our own resolver: ureq's would start a thread to time the system's.
 #[derive(Debug)]
 struct Names(Interrupts);
 
@@ -73,31 +75,14 @@ impl Resolver for Names {
         };
         let port = uri.port_u16().unwrap_or(default);
         let host = uri.host().ok_or(Error::HostNotFound)?;
-        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        let seed = os_seed().map_err(|error| Error::Io(io::Error::other(error.to_string())))?;
+        let found = look_up(host, seed, &self.0).map_err(Error::Io)?;
         let mut addresses = self.empty();
-        match literal.parse::<IpAddr>() {
-            Ok(ip) => addresses.push(SocketAddr::new(ip, port)),
-            Err(_) => self
-                .0
-                .blindly(|| look_up(host, port))?
-                .take(ADDRESSES_MAX)
-                .for_each(|address| addresses.push(address)),
-        }
-        if addresses.is_empty() {
-            return Err(Error::HostNotFound);
+        for ip in found.into_iter().take(ADDRESSES_MAX) {
+            addresses.push(SocketAddr::new(ip, port));
         }
         Ok(addresses)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no loop runs yet that it could block, and the system's own time-outs end it"
-)]
-fn look_up(host: &str, port: u16) -> Result<impl Iterator<Item = SocketAddr>, Error> {
-    (host, port)
-        .to_socket_addrs()
-        .map_err(|_| Error::HostNotFound)
 }
 
 /// The authorities of the file that was named, and no others; if none was, those of the system's bundle if it has

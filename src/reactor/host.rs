@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::authorities::Authorities;
 use super::clock::unix_seconds;
 use super::groups;
-use super::names::{NameSocket, read_config};
+use super::names::{NameSocket, Wire, read_config};
 use super::sockets::{SocketKey, Sockets};
 use crate::base::time::Instant;
 use crate::disk::{DiskWarning, FileStore, Store as _};
@@ -289,13 +289,11 @@ impl Host {
     fn look_up(&mut self, net: &mut Sockets, action: resolver::Action) {
         use resolver::Action as A;
         let (socket, opened) = match action {
-            A::Datagram { socket, to, bytes } => {
-                (socket, NameSocket::ask(self.id, socket, to, &bytes))
-            }
-            A::Connect { socket, to } => (socket, NameSocket::connect(self.id, socket, to)),
+            A::Datagram { socket, to, bytes } => (socket, Wire::ask(to, &bytes)),
+            A::Connect { socket, to } => (socket, Wire::connect(to)),
             A::Send { socket, bytes } => {
                 let known = self.names.get(&socket).and_then(|key| net.name_mut(*key));
-                let sent = known.map(|name| name.send(&bytes));
+                let sent = known.map(|name| name.wire.send(&bytes));
                 if !matches!(sent, Some(Ok(()))) {
                     self.answers.push_back(Answer::NameFailed(socket));
                 }
@@ -309,7 +307,9 @@ impl Host {
             }
             A::ReadConfig => return self.answers.push_back(Answer::DnsConfig),
         };
-        match opened.and_then(|name| net.watch_name(name)) {
+        let host = self.id;
+        let named = opened.map(|wire| NameSocket { host, socket, wire });
+        match named.and_then(|name| net.watch_name(name)) {
             Ok(key) => {
                 self.names.insert(socket, key);
             }

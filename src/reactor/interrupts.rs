@@ -4,28 +4,21 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::low_level::pipe;
 
 /// Whether the process was asked to stop. That it was stays so: nothing is begun after it.
 ///
 /// Waiting fails then, with an error that only says so; [`Interrupts::came`] tells it from others.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupts(Option<Arc<Caught>>);
-
-#[derive(Debug)]
-struct Caught {
+pub struct Interrupts(
     /// Becomes readable with the first signal, and is never read.
-    signalled: UnixStream,
-    /// Whether a signal ends the process on the spot.
-    at_once: Arc<AtomicBool>,
-}
+    Option<Arc<UnixStream>>,
+);
 
 impl Interrupts {
     /// Catches nothing: to wait is only to wait.
@@ -33,26 +26,23 @@ impl Interrupts {
         Self::default()
     }
 
-    /// Catches the two signals from now on. In what is done [`Interrupts::blindly`], they end the process with
-    /// `status`.
+    /// Catches the two signals from now on.
     ///
     /// # Errors
     ///
     /// What the system says if there is no descriptor or no memory for it.
-    pub fn catch(status: i32) -> io::Result<Self> {
+    pub fn catch() -> io::Result<Self> {
         let (signalled, signaller) = UnixStream::pair()?;
-        let at_once = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             pipe::register(signal, signaller.try_clone()?)?;
-            register_conditional_shutdown(signal, status, Arc::clone(&at_once))?;
         }
-        Ok(Self(Some(Arc::new(Caught { signalled, at_once }))))
+        Ok(Self(Some(Arc::new(signalled))))
     }
 
     /// Whether a signal has come.
     pub fn came(&self) -> bool {
-        self.0.as_ref().is_some_and(|caught| {
-            let mut signalled = [PollFd::new(&caught.signalled, PollFlags::IN)];
+        self.0.as_ref().is_some_and(|signalled| {
+            let mut signalled = [PollFd::new(signalled, PollFlags::IN)];
             let now = Timespec::default();
             retry_on_intr(|| poll(&mut signalled, Some(&now))).is_ok_and(|ready| ready > 0)
         })
@@ -64,21 +54,33 @@ impl Interrupts {
     ///
     /// [`io::ErrorKind::TimedOut`] after `most`; another kind if a signal came.
     pub fn wait(&self, on: impl AsFd, ways: PollFlags, most: Option<Duration>) -> io::Result<()> {
-        let on = PollFd::from_borrowed_fd(on.as_fd(), ways);
-        let mut both = vec![on];
-        if let Some(caught) = &self.0 {
-            both.push(PollFd::new(&caught.signalled, PollFlags::IN));
+        self.wait_for_any(vec![PollFd::new(&on, ways)], most)
+    }
+
+    /// As [`Interrupts::wait`], for one of several to be ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Interrupts::wait`].
+    pub(super) fn wait_for_any<'a>(
+        &'a self,
+        mut on: Vec<PollFd<'a>>,
+        most: Option<Duration>,
+    ) -> io::Result<()> {
+        let own = on.len();
+        if let Some(signalled) = &self.0 {
+            on.push(PollFd::new(signalled, PollFlags::IN));
         }
         // A wait too long to be counted is one without end.
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         let ready = loop {
-            match poll(&mut both, most.as_ref()) {
+            match poll(&mut on, most.as_ref()) {
                 // Some other signal: the wait begins anew, and signals are few.
                 Err(rustix::io::Errno::INTR) => continue,
                 ready => break ready?,
             }
         };
-        let signalled = both.get(1).is_some_and(|it| !it.revents().is_empty());
+        let signalled = on.get(own).is_some_and(|it| !it.revents().is_empty());
         match ready {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ if signalled => Err(io::Error::other("a signal asked the process to stop")),
@@ -121,20 +123,6 @@ impl Interrupts {
             to.flush()?;
         }
         Ok(())
-    }
-
-    /// Does what can't be interrupted; a signal meanwhile ends the process at once, without a word.
-    pub fn blindly<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.end_at_once(true);
-        let done = work();
-        self.end_at_once(false);
-        done
-    }
-
-    fn end_at_once(&self, so: bool) {
-        if let Some(caught) = &self.0 {
-            caught.at_once.store(so, Ordering::SeqCst);
-        }
     }
 }
 

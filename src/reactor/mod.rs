@@ -28,6 +28,7 @@ mod host;
 mod interrupts;
 mod jobs;
 mod listen;
+mod lookup;
 mod names;
 mod send;
 mod signals;
@@ -63,6 +64,7 @@ pub use self::clock::Clock;
 pub use self::host::HostId;
 pub use self::interrupts::Interrupts;
 pub use self::listen::Listening;
+pub use self::lookup::look_up;
 
 /// The loop: sessions, their sockets and disks, on one thread.
 pub struct Reactor {
@@ -593,7 +595,7 @@ impl Reactor {
                     break;
                 }
                 let (host, socket) = (&mut self.hosts[name.host.0], name.socket);
-                let Some(event) = name.poll(&mut self.receive) else {
+                let Some(event) = name.wire.poll(&mut self.receive) else {
                     break;
                 };
                 let is_over = event == SocketEvent::Failed;

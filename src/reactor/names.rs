@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::host::HostId;
@@ -18,10 +19,11 @@ pub(super) struct NameSocket {
     pub(super) host: HostId,
     /// What its resolver calls it.
     pub(super) socket: SocketId,
-    wire: Wire,
+    pub(super) wire: Wire,
 }
 
-enum Wire {
+/// What a name server is asked over.
+pub(super) enum Wire {
     /// Connected, so that "port unreachable" is heard and strangers are not.
     Udp {
         udp: UdpSocket,
@@ -33,14 +35,9 @@ enum Wire {
     },
 }
 
-impl NameSocket {
+impl Wire {
     /// Opens a UDP socket on any port and sends the question.
-    pub(super) fn ask(
-        host: HostId,
-        socket: SocketId,
-        server: SocketAddr,
-        question: &[u8],
-    ) -> io::Result<Self> {
+    pub(super) fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Self> {
         let any = match server {
             SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -48,30 +45,31 @@ impl NameSocket {
         let udp = UdpSocket::bind(SocketAddr::new(any, 0))?;
         udp.connect(server)?;
         udp.send(question)?;
-        Ok(Self {
-            host,
-            socket,
-            wire: Wire::Udp { udp, server },
-        })
+        Ok(Self::Udp { udp, server })
     }
 
     /// Begins to open a TCP connection.
-    pub(super) fn connect(host: HostId, socket: SocketId, server: SocketAddr) -> io::Result<Self> {
+    pub(super) fn connect(server: SocketAddr) -> io::Result<Self> {
         let tcp = TcpStream::connect(server)?;
-        Ok(Self {
-            host,
-            socket,
-            wire: Wire::Tcp {
-                tcp,
-                is_open: false,
-            },
+        Ok(Self::Tcp {
+            tcp,
+            is_open: false,
         })
     }
 
+    /// What it waits for, for a poll of its own.
+    pub(super) fn poll_fd(&self) -> PollFd<'_> {
+        match self {
+            Self::Udp { udp, .. } => PollFd::new(udp, PollFlags::IN),
+            Self::Tcp { tcp, is_open: true } => PollFd::new(tcp, PollFlags::IN),
+            Self::Tcp { tcp, .. } => PollFd::new(tcp, PollFlags::OUT),
+        }
+    }
+
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        match &mut self.wire {
-            Wire::Udp { udp, .. } => registry.register(udp, token, Interest::READABLE),
-            Wire::Tcp { tcp, .. } => {
+        match self {
+            Self::Udp { udp, .. } => registry.register(udp, token, Interest::READABLE),
+            Self::Tcp { tcp, .. } => {
                 registry.register(tcp, token, Interest::READABLE | Interest::WRITABLE)
             }
         }
@@ -79,9 +77,9 @@ impl NameSocket {
 
     /// Sends on a connection that stands. A fresh one takes a question whole.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.wire {
-            Wire::Udp { udp, .. } => udp.send(bytes).map(|_| ()),
-            Wire::Tcp { tcp, .. } => match tcp.write(bytes)? {
+        match self {
+            Self::Udp { udp, .. } => udp.send(bytes).map(|_| ()),
+            Self::Tcp { tcp, .. } => match tcp.write(bytes)? {
                 sent if sent == bytes.len() => Ok(()),
                 _ => Err(io::ErrorKind::WriteZero.into()),
             },
@@ -90,16 +88,16 @@ impl NameSocket {
 
     /// What happened next; `None` if nothing more for now. Ends with `None` or `Failed`.
     pub(super) fn poll<'a>(&mut self, buffer: &'a mut [u8]) -> Option<SocketEvent<'a>> {
-        let result = match &mut self.wire {
-            Wire::Udp { udp, server } => udp.recv(buffer).map(|len| SocketEvent::Datagram {
+        let result = match self {
+            Self::Udp { udp, server } => udp.recv(buffer).map(|len| SocketEvent::Datagram {
                 from: *server,
                 bytes: &buffer[..len],
             }),
-            Wire::Tcp { tcp, is_open: true } => tcp.read(buffer).map(|len| match len {
+            Self::Tcp { tcp, is_open: true } => tcp.read(buffer).map(|len| match len {
                 0 => SocketEvent::Failed,
                 len => SocketEvent::Received(&buffer[..len]),
             }),
-            Wire::Tcp { tcp, is_open } => match tcp.take_error() {
+            Self::Tcp { tcp, is_open } => match tcp.take_error() {
                 Ok(Some(_)) | Err(_) => Ok(SocketEvent::Failed),
                 Ok(None) => tcp.peer_addr().map(|_| {
                     *is_open = true;

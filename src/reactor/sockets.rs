@@ -203,7 +203,7 @@ impl Sockets {
     /// Takes up a resolver's socket.
     pub(super) fn watch_name(&mut self, mut name: NameSocket) -> io::Result<SocketKey> {
         let key = self.table.insert(Source::Closed);
-        if let Err(error) = name.register(self.poll.registry(), token(key)) {
+        if let Err(error) = name.wire.register(self.poll.registry(), token(key)) {
             self.table.remove(key);
             return Err(error);
         }

@@ -54,6 +54,16 @@ pub(crate) const ALL: &[Play] = &[
         Needs::Network,
     ),
     (
+        "a_torrent_file_comes_from_a_web_server_with_a_name",
+        a_torrent_file_comes_from_a_web_server_with_a_name,
+        Needs::Network,
+    ),
+    (
+        "s1_the_name_of_a_web_server_that_nobody_knows_delays_no_end",
+        s1_the_name_of_a_web_server_that_nobody_knows_delays_no_end,
+        Needs::Network,
+    ),
+    (
         "e5_a_flood_of_made_up_answers_changes_nothing",
         e5_a_flood_of_made_up_answers_changes_nothing,
         Needs::Network,
@@ -345,6 +355,60 @@ fn d11_no_proxy_of_the_environment_is_asked() {
     assert_eq!(ended.code(), 0, "{ended:?}");
     assert!(scene.is_complete("out/x.bin"));
     assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+fn a_torrent_file_comes_from_a_web_server_with_a_name() {
+    name_servers_are_known();
+    // The first of its addresses refuses.
+    name_server(&[("files.test", &["127.0.0.11", "127.0.0.10"])]);
+    let scene = Scene::new("names-fetch", 20 * PIECE);
+    let authority = Authority::new("ours");
+    scene.write("ca.pem", authority.pem().as_bytes());
+    let tls = authority.server("files.test", 2020, 2100);
+    let body = tiers(&scene.payload, &[]);
+    let server = http_server("127.0.0.10", Some(tls), whole(body));
+    let show = |host: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
+        command.env("SSL_CERT_FILE", scene.path("ca.pem"));
+        command.args([
+            "show",
+            &format!("https://{host}:{}/x.torrent", server.port()),
+        ]);
+        scene.start_command(command).end()
+    };
+    let shown = show("FILES.test");
+    assert_eq!(shown.code(), 0, "{shown:?}");
+    assert!(
+        shown.stdout.starts_with("name          x.bin\n"),
+        "{shown:?}"
+    );
+    for (host, why) in [
+        ("name.nx.test", "no such name, or it has no address"),
+        ("127.0.0.10", "invalid peer certificate"),
+    ] {
+        let ended = show(host);
+        assert_eq!(ended.code(), 3, "{ended:?}");
+        let line = format!("error[torrent.fetch]: https://{host}:");
+        assert!(ended.stderr.starts_with(&line), "{ended:?}");
+        assert!(ended.stderr.contains(why), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
+
+fn s1_the_name_of_a_web_server_that_nobody_knows_delays_no_end() {
+    name_servers_are_known();
+    let scene = Scene::new("names-fetch-signal", PIECE);
+    let deaf = UdpSocket::bind((NAME_SERVER, 53)).expect("a private network");
+    let url = "http://files.test/x.torrent";
+    let fetching = scene.start(&["show", url]);
+    deaf.recv_from(&mut [0; 512]).expect("it asks");
+    let began = Instant::now();
+    fetching.signal("-TERM");
+    let ended = fetching.end();
+    assert!(began.elapsed() < Duration::from_secs(3), "{ended:?}");
+    assert_eq!(ended.code(), 6, "{ended:?}");
+    let line = format!("error[interrupted]: {url}: interrupted by a signal, run again to go on\n");
+    assert_eq!(ended.stderr, line);
 }
 
 /// A UDP tracker that hears, and what it hears of.
