@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::own::magnet;
-use crate::program::{PIECE, Running, Scene, number};
+use crate::own::{magnet, seeder};
+use crate::program::{PIECE, Scene, number};
 use crate::{HERE, Play};
 
 pub(crate) const ALL: &[Play] = &[
@@ -98,7 +98,7 @@ fn given_by_dht(other: Other) {
     let scene = scene("given-dht", other);
     let _node = node(&scene);
     let entry = at(NODE);
-    let _seeder = we_seed(&scene, &["--no-lsd", "--dht-entry-point", &entry]);
+    let (_seeder, _) = seeder(&scene, &["--no-lsd", "--dht-entry-point", &entry]);
     fetches(&scene, other, Way::Dht);
 }
 
@@ -110,7 +110,7 @@ fn fetched_by_lsd(other: Other) {
 
 fn given_by_lsd(other: Other) {
     let scene = scene("given-lsd", other);
-    let _seeder = we_seed(&scene, &["--no-dht"]);
+    let (_seeder, _) = seeder(&scene, &["--no-dht"]);
     fetches(&scene, other, Way::Lsd);
 }
 
@@ -122,14 +122,14 @@ fn dialled_by_dht() {
     let usual = ["fetch", &magnet(&scene), "theirs", &at(SEEDER), "--no-dial"];
     let mut fetcher = libtorrent(&scene, "fetcher", &[&usual[..], &way].concat());
     let entry = at(NODE);
-    let _seeder = we_seed(&scene, &["--no-lsd", "--dht-entry-point", &entry]);
+    let (_seeder, _) = seeder(&scene, &["--no-lsd", "--dht-entry-point", &entry]);
     wait_until_there(&scene, &mut fetcher);
     let log = fs::read_to_string(&fetcher.1).expect("its log");
     assert!(!log.contains("outgoing connection"), "{log}");
 }
 
 /// A seeder that nobody tells of anybody, and that dials nobody: who is connected with it has dialled it.
-fn hidden_seeder(scene: &Scene) -> Foreign {
+pub(crate) fn hidden_seeder(scene: &Scene) -> Foreign {
     let usual = ["seed", "x.torrent", "seed", &at(SEEDER), "--no-dial"];
     let seeder = libtorrent(scene, "seeder", &usual);
     seeder.wait_for("ready");
@@ -179,12 +179,7 @@ fn given_by_pex() {
     assert!(log.lines().any(is_dial), "{log}");
 }
 
-fn we_seed(scene: &Scene, more: &[&str]) -> Running {
-    let (seeder, _) = Running::seeder(scene, &[&["--config", "on.json"], more].concat());
-    seeder
-}
-
-fn we_fetch(scene: &Scene, more: &[&str]) {
+pub(crate) fn we_fetch(scene: &Scene, more: &[&str]) {
     we_fetch_link(scene, &magnet(scene), more);
 }
 
@@ -350,7 +345,7 @@ fn output_of(command: &mut Command) -> Option<String> {
 }
 
 /// Starts a program here; what it says goes to `NAME.log`.
-fn start(scene: &Scene, name: &str, program: &str, arguments: &[&str]) -> Foreign {
+pub(crate) fn start(scene: &Scene, name: &str, program: &str, arguments: &[&str]) -> Foreign {
     let log = scene.path(&format!("{name}.log"));
     let file = fs::File::create(&log).expect("the scene");
     let mut command = Command::new(program);
@@ -371,10 +366,10 @@ fn start(scene: &Scene, name: &str, program: &str, arguments: &[&str]) -> Foreig
 }
 
 /// Somebody else's program while it runs, and its log.
-struct Foreign(Child, String);
+pub(crate) struct Foreign(Child, String);
 
 impl Foreign {
-    fn wait_for(&self, word: &str) {
+    pub(crate) fn wait_for(&self, word: &str) {
         let end = Instant::now() + LIMIT;
         loop {
             let log = fs::read_to_string(&self.1).unwrap_or_default();
@@ -395,7 +390,7 @@ impl Drop for Foreign {
 }
 
 /// The ends of all logs of a scene.
-fn logs(scene: &Scene) -> String {
+pub(crate) fn logs(scene: &Scene) -> String {
     let entries = fs::read_dir(scene.path("")).into_iter().flatten().flatten();
     let logs = entries.map(|entry| entry.path());
     let logs = logs.filter(|path: &PathBuf| path.extension().is_some_and(|end| end == "log"));
@@ -408,7 +403,7 @@ fn logs(scene: &Scene) -> String {
     logs.map(end).collect()
 }
 
-fn at(port: u16) -> String {
+pub(crate) fn at(port: u16) -> String {
     format!("{HERE}:{port}")
 }
 
@@ -417,6 +412,6 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// Ports in a network that a trial has to itself.
 const NODE: u16 = 7001;
 const NODE_AT: &str = "10.77.0.1:7001";
-const SEEDER: u16 = 7002;
+pub(crate) const SEEDER: u16 = 7002;
 const KNOWN: u16 = 7003;
 const RPC: u16 = 7004;

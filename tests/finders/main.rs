@@ -2,7 +2,8 @@
 //!
 //! A trial starts this very program again in a network namespace with a loopback device and a cable, so that
 //! nothing leaves the machine and every packet can be seen. Only root may do that: for others the trials are ignored.
-//! Trials with other people's programs run when `MINITORRENT_INTEROP` is set.
+//! Trials with other people's programs run when `MINITORRENT_INTEROP` is set, those with npm's DHT when
+//! `MINITORRENT_NPM_DHT` names its modules, too.
 #![expect(
     clippy::disallowed_methods,
     reason = "the trials capture packets, and wait for real programs"
@@ -10,6 +11,7 @@
 
 mod capture;
 mod foreign;
+mod npm;
 mod own;
 #[path = "../program/mod.rs"]
 mod program;
@@ -27,6 +29,8 @@ fn main() {
     let with_others = env::var("MINITORRENT_INTEROP").is_ok();
     let plays = own::ALL.iter().map(|play| (play, true));
     let plays = plays.chain(foreign::ALL.iter().map(|play| (play, with_others)));
+    let with_npm = with_others && env::var_os(npm::MODULES).is_some();
+    let plays = plays.chain(npm::ALL.iter().map(|play| (play, with_npm)));
     if let Ok(name) = env::var(INSIDE) {
         let mut plays = plays.map(|(play, _)| play);
         let (_, play) = plays.find(|play| play.0 == name).expect("a trial");

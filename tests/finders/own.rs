@@ -49,7 +49,7 @@ pub(crate) const ALL: &[Play] = &[
 ];
 
 /// A seeder of the scene's torrent with these options; its port.
-fn seeder(scene: &Scene, more: &[&str]) -> (Running, u16) {
+pub(crate) fn seeder(scene: &Scene, more: &[&str]) -> (Running, u16) {
     let (seeder, address) = Running::seeder(scene, &[more, &["--config", "on.json"]].concat());
     let port = address
         .rsplit(':')
