@@ -1,11 +1,22 @@
-//! Errors of the operating system, in the words of [`DiskError`].
+//! Errors of the operating system, in the words of [`DiskError`], and what is odd and no error.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use crate::base::escape::escape;
-use crate::engine::io::{DiskError, DiskErrorKind};
+use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
+
+/// Something odd that does not stop anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskWarning {
+    /// Of which torrent.
+    pub torrent: TorrentId,
+    /// What kind: `state.bad`, `state.write`, `disk.changed`, `disk.sync`, `disk.space`.
+    pub kind: &'static str,
+    /// One line. Names in it are escaped.
+    pub message: String,
+}
 
 /// An error of the system at `path`, while it was asked to `verb` it.
 pub(super) fn system(verb: &str, path: &Path, errno: Errno) -> DiskError {

@@ -43,11 +43,12 @@ pub mod resume;
 pub mod store;
 mod verify;
 
+pub use error::DiskWarning;
 pub use files::{Allocate, FileId, Files, Place, Room, Stamp};
 pub use nodes::NodesFile;
 pub use os::OsFiles;
 pub use resume::{Journal, OsState, StateFiles, Totals};
-pub use store::{Budget, Disk, DiskWarning, Store};
+pub use store::{Budget, Disk, Store};
 
 /// The store of the program: files of the operating system.
 pub type FileStore = Disk<OsFiles, OsState>;

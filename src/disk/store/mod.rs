@@ -13,7 +13,7 @@ use crate::base::ids::{Block, Piece};
 use crate::base::time::{Instant, earliest};
 use crate::base::{limits, memory};
 use crate::disk::content::{BLOCKS_MAX, Content};
-use crate::disk::error;
+use crate::disk::error::{self, DiskWarning};
 use crate::disk::files::{Files, Place, Room};
 use crate::disk::jobs::{Check, Digests, Proof};
 use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
@@ -73,17 +73,6 @@ pub trait Store {
 
     /// Payload of a torrent moved in all runs, as far as is remembered.
     fn totals(&self, torrent: TorrentId) -> Totals;
-}
-
-/// Something odd that does not stop anything.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DiskWarning {
-    /// Of which torrent.
-    pub torrent: TorrentId,
-    /// What kind: `state.bad`, `state.write`, `disk.changed`, `disk.sync`, `disk.space`.
-    pub kind: &'static str,
-    /// One line. Names in it are escaped.
-    pub message: String,
 }
 
 /// How much a call may do: bytes read and hashed. 2 MiB are about 2 ms.
