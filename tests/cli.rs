@@ -399,11 +399,7 @@ fn a_second_process_on_the_same_torrent_ends_with_7_and_names_the_first() {
 fn two_processes_never_write_the_same_files_whatever_their_state_directories() {
     let scene = Scene::new("claimed", 20 * PIECE);
     let (_seeder, address) = Running::seeder(&scene, &["--max-upload-rate", "64k"]);
-    let start = |state: &str| {
-        let mut arguments = vec!["x.torrent", "-o", "out", "--port", "0", "--json"];
-        arguments.extend(["--peers", &address, "--state-dir", state]);
-        scene.start(&arguments)
-    };
+    let start = |state: &str| scene.start_download(&address, &["--state-dir", state]);
     let first = start("one");
     // It has written something: the file is there, and is claimed.
     until(|| scene.path("out/x.bin").exists());
@@ -424,9 +420,7 @@ fn two_processes_never_write_the_same_files_whatever_their_state_directories() {
 fn another_torrent_in_the_same_directory_is_not_in_the_way() {
     let scene = Scene::new("side-by-side", 20 * PIECE);
     let (_seeder, address) = Running::seeder(&scene, &["--max-upload-rate", "64k"]);
-    let mut arguments = vec!["x.torrent", "-o", "out", "--port", "0", "--json"];
-    arguments.extend(["--peers", &address]);
-    let _first = scene.start(&arguments);
+    let _first = scene.start_download(&address, &[]);
     until(|| scene.path("out/x.bin").exists());
     let info = scene.payload[..PIECE].to_vec();
     let other = torrent(&info, None);

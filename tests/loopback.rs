@@ -275,17 +275,7 @@ fn what_is_there_is_not_fetched_again() {
     part[7 * PIECE..9 * PIECE].fill(0);
     scene.write("out/x.bin", &part);
     let (_seeder, address) = Running::seeder(&scene, &[]);
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        &address,
-    ];
-    let ended = scene.run(&arguments);
+    let ended = scene.download(&address, &[]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     assert!(scene.is_complete("out/x.bin"));
     let last = ended.stdout.lines().last().expect("the last event");
@@ -301,17 +291,7 @@ fn an_interrupt_ends_a_download_with_6_within_three_seconds() {
     let scene = Scene::new("interrupt", 20 * PIECE);
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = deaf.local_addr().expect("it is bound").to_string();
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        &address,
-    ];
-    let mut download = scene.start(&arguments);
+    let mut download = scene.start_download(&address, &[]);
     download.line_with("\"progress\"");
     for harmless in ["-HUP", "-USR1", "-PIPE", "-WINCH"] {
         download.signal(harmless);

@@ -26,11 +26,6 @@ fn three_files(name: &str) -> Scene {
     scene
 }
 
-fn fetch(scene: &Scene, peer: &str, more: &[&str]) -> Ended {
-    let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json", "--peers"];
-    scene.run(&[&arguments[..], &[peer], more].concat())
-}
-
 fn is_there(scene: &Scene, at: usize) -> bool {
     let (file, range) = FILES[at].clone();
     let bytes = fs::read(scene.path(&format!("out/d/{file}")));
@@ -45,16 +40,16 @@ fn downloaded(ended: &Ended) -> u64 {
 fn a_selected_file_comes_alone_and_the_others_later_without_what_came_along() {
     let scene = three_files("select");
     let (_seeder, address) = program::Running::seeder(&scene, &[]);
-    let ended = fetch(&scene, &address, &["--select", "2"]);
+    let ended = scene.download(&address, &["--select", "2"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     // The second file touches pieces 2 to 4.
     assert_eq!(downloaded(&ended), 3 * PIECE as u64);
     assert!(is_there(&scene, 1));
     assert!(!scene.path("out/d/a.bin").exists() && !scene.path("out/d/c.bin").exists());
     assert!(scene.path("out/.d.parts").exists());
-    let again = fetch(&scene, &address, &["--select", "b.*"]);
+    let again = scene.download(&address, &["--select", "b.*"]);
     assert_eq!((again.code(), downloaded(&again)), (0, 0), "{again:?}");
-    let ended = fetch(&scene, &address, &[]);
+    let ended = scene.download(&address, &[]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     assert_eq!(downloaded(&ended), 7 * PIECE as u64);
     assert!((0..3).all(|at| is_there(&scene, at)));
@@ -65,7 +60,7 @@ fn a_selected_file_comes_alone_and_the_others_later_without_what_came_along() {
 #[test]
 fn nothing_selected_is_an_error() {
     let scene = three_files("select-none");
-    let ended = fetch(&scene, "127.0.0.1:1", &["--select", "4"]);
+    let ended = scene.download("127.0.0.1:1", &["--select", "4"]);
     assert_eq!(ended.code(), 2, "{ended:?}");
     assert!(
         ended.stderr.starts_with("error[torrent.select]: "),
@@ -78,7 +73,7 @@ fn a_limit_holds_and_a_ratio_ends_the_seeder() {
     let scene = three_files("limits");
     let (seeder, address) =
         program::Running::seeder(&scene, &["--max-upload-rate", "400k", "--seed-ratio", "1"]);
-    let ended = fetch(&scene, &address, &["--sequential"]);
+    let ended = scene.download(&address, &["--sequential"]);
     assert_eq!(ended.code(), 0, "{ended:?}");
     let last = ended.stdout.lines().last().expect("an event");
     let event: serde_json::Value = serde_json::from_str(last).expect("a JSON line");

@@ -93,19 +93,7 @@ fn h5_whatever_becomes_of_a_file_that_is_seeded_nothing_else_is_served() {
 fn h10_what_is_there_is_kept_unless_it_is_a_wrong_piece_of_a_regular_file() {
     let scene = Scene::new("hostile-h10", 12 * PIECE + 777);
     let (_seeder, address) = Running::seeder(&scene, &[]);
-    let fetch = |more: &[&str]| {
-        let arguments = [
-            "x.torrent",
-            "-o",
-            "out",
-            "--port",
-            "0",
-            "--json",
-            "--peers",
-            &address,
-        ];
-        scene.run(&[&arguments, more].concat())
-    };
+    let fetch = |more: &[&str]| scene.download(&address, more);
     let fresh = || {
         let _ = fs::remove_dir_all(scene.path("out"));
         let _ = fs::remove_dir_all(scene.path("state"));

@@ -35,19 +35,9 @@ fn interrupted_download(name: &str, signal: &str, rounds: usize) {
         });
     });
     let peer = peer.to_string();
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        &peer,
-    ];
     let mut kills = 0;
     for round in 0..rounds {
-        let mut running = scene.start(&arguments);
+        let mut running = scene.start_download(&peer, &[]);
         running.line_with("\"connected\"");
         // Spread over what it does: greeting, fetching, noting.
         thread::sleep(Duration::from_millis((round as u64 * 37) % 160));
@@ -63,7 +53,7 @@ fn interrupted_download(name: &str, signal: &str, rounds: usize) {
             "{ended:?}"
         );
     }
-    judge(&scene, &scene.run(&arguments), 0);
+    judge(&scene, &scene.download(&peer, &[]), 0);
     assert!(scene.is_complete("out/x.bin"));
     let twice = sent
         .load(Ordering::Relaxed)

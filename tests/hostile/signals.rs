@@ -18,9 +18,7 @@ fn s1_a_download_that_waits_for_peers_ends_within_three_seconds_with_6() {
     for signal in ["-INT", "-TERM"] {
         let scene = Scene::new(&format!("hostile-s1{signal}"), 12 * PIECE);
         // Nobody is there: it dials, and waits.
-        let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json"];
-        let arguments = [&arguments[..], &["--peers", "127.0.0.9:9"]].concat();
-        let mut running = scene.start(&arguments);
+        let mut running = scene.start_download("127.0.0.9:9", &[]);
         running.line_with("\"progress\"");
         let begin = Instant::now();
         running.signal(signal);

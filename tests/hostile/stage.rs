@@ -54,10 +54,7 @@ pub(crate) fn fetch(scene: &Scene, address: &str, out: &str) {
 #[track_caller]
 pub(crate) fn a_download_completes(scene: &Scene, peers: &[SocketAddr]) -> Ended {
     let peers: Vec<String> = peers.iter().map(SocketAddr::to_string).collect();
-    let peers = peers.join(",");
-    let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json"];
-    let running = scene.start(&[&arguments[..], &["--peers", &peers]].concat());
-    let ended = running.end();
+    let ended = scene.download(&peers.join(","), &[]);
     judge(scene, &ended, 0);
     assert!(scene.is_complete("out/x.bin"));
     ended

@@ -60,7 +60,7 @@ fn twenty_kills_cost_nothing_that_is_on_the_disk() {
         }
         seeder.take_asked();
         let from = seeder.served();
-        let download = start(&scene, &seeder);
+        let download = scene.start_download(&seeder.address(), &[]);
         chance = chance
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
@@ -80,7 +80,7 @@ fn twenty_kills_cost_nothing_that_is_on_the_disk() {
         before.len() < scene.payload.len() / PIECE,
         "nothing is left"
     );
-    let mut download = start(&scene, &seeder);
+    let mut download = scene.start_download(&seeder.address(), &[]);
     download.line_with("\"connected\"");
     let ended = download.end();
     assert_eq!(ended.code(), 0, "{ended:?}");
@@ -129,7 +129,7 @@ fn a_finished_gibibyte_is_seeded_within_a_tenth_of_a_second_of_cpu() {
 fn in_another_life_of_the_machine_only_what_was_not_durable_is_hashed() {
     let scene = Scene::new("lasting-boot", 96 << 20);
     let seeder = Seeder::start(&scene.payload, 400 << 20, (80 << 20) / u64::from(BLOCK));
-    let download = start(&scene, &seeder);
+    let download = scene.start_download(&seeder.address(), &[]);
     let mut found = (0, 0);
     let noted = until("the notes of eighty MiB", LONG, || {
         let Some(journal) = journaled(&scene) else {
@@ -152,7 +152,7 @@ fn in_another_life_of_the_machine_only_what_was_not_durable_is_hashed() {
     let read = |life: &str| {
         let _ = fs::remove_dir_all(scene.path("state"));
         copy(&scene.path("kept"), &scene.path("state"));
-        let mut download = start(&scene, &seeder);
+        let mut download = scene.start_download(&seeder.address(), &[]);
         // Who is dialled is dialled when it is known what is there.
         download.line_with("\"connected\"");
         let progress = download.line_with("\"progress\"");
@@ -198,8 +198,7 @@ fn a_full_disk_is_waited_for_and_the_download_completes_without_a_restart() {
     fs::create_dir(&out).expect("the scene can be written to");
     let out = out.to_str().expect("text");
     must(&format!("mount -t tmpfs -o size=20m tmpfs {out}"));
-    let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json", "--peers"];
-    let mut download = scene.start(&[&arguments[..], &[&address]].concat());
+    let mut download = scene.start_download(&address, &[]);
     let line = download.line_with("disk.full");
     assert!(line.contains("waiting and trying again"), "{line}");
     let full = Instant::now();
@@ -220,11 +219,6 @@ fn a_full_disk_is_waited_for_and_the_download_completes_without_a_restart() {
     assert_eq!(wasted, number(&progress, "wasted"));
     assert_eq!(number(last, "downloaded"), (48 << 20) + wasted);
     must(&format!("umount {out}"));
-}
-
-fn start(scene: &Scene, seeder: &Seeder) -> Running {
-    let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json", "--peers"];
-    scene.start(&[&arguments[..], &[&seeder.address()]].concat())
 }
 
 /// The pieces that are whole on the disk.

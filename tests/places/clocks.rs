@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::kit::honest;
 use crate::program::judge::{Process, judge};
-use crate::program::{PIECE, Running, Scene, number};
+use crate::program::{PIECE, Running, Scene, download, number};
 
 /// A clock between the program and the system: it adds the seconds that two files name to the monotonic and the wall
 /// clock. It comes as C because that is what the system's own looks like.
@@ -68,8 +68,7 @@ fn waiting(scene: &Scene, go: &Arc<AtomicBool>) -> (Running, PathBuf) {
         .map(|host| honest(host, &payload, go).to_string())
         .collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
-    command.args(["x.torrent", "-o", "out", "--port", "0", "--json", "--peers"]);
-    command.arg(peers.join(","));
+    command.args(download(&peers.join(",")));
     command
         .env("LD_PRELOAD", library)
         .env("CLOCK_OFFSETS", &offsets);

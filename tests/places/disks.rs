@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::kit::honest;
 use crate::namespace::must;
 use crate::program::judge::{Process, judge};
-use crate::program::{Ended, PIECE, Running, Scene};
+use crate::program::{Ended, PIECE, Running, Scene, download};
 
 /// Mounts a file system on a directory of the scene, made for it.
 fn mount(scene: &Scene, name: &str, kind: &str, options: &str) {
@@ -23,34 +23,9 @@ fn mount(scene: &Scene, name: &str, kind: &str, options: &str) {
     ));
 }
 
-fn fetch(scene: &Scene, address: &str, more: &[&str]) -> Ended {
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        address,
-    ];
-    scene.run(&[&arguments, more].concat())
-}
-
 /// Starts a download at this rate, and waits until a part of it is there.
 fn part_of(scene: &Scene, address: &str, rate: &str) -> Running {
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        address,
-    ];
-    let rate = ["--max-download-rate", rate];
-    let mut running = scene.start(&[&arguments[..], &rate].concat());
+    let mut running = scene.start_download(address, &["--max-download-rate", rate]);
     while crate::program::number(&running.line_with("\"progress\""), "pieces") == 0 {}
     running
 }
@@ -70,7 +45,7 @@ pub(crate) fn h2_a_full_state_directory_stops_nothing_and_harms_nothing() {
     let journal = dirs.iter().find(|path| path.exists()).expect("a journal");
     let before = fs::read(journal).expect("it is there");
     let _ = fs::write(scene.path("state/ballast"), vec![1; 1 << 20]);
-    let ended = fetch(&scene, &address, &[]);
+    let ended = scene.download(&address, &[]);
     judge(&scene, &ended, 0);
     assert!(scene.is_complete("out/x.bin"));
     let after = fs::read(journal).expect("it is there");
@@ -84,7 +59,7 @@ pub(crate) fn h2_a_full_state_directory_stops_nothing_and_harms_nothing() {
     fs::remove_dir_all(scene.path("out")).expect("done");
     fs::remove_file(journal).expect("done");
     let _ = fs::write(scene.path("state/ballast"), vec![1; 1 << 20]);
-    let ended = fetch(&scene, &address, &["--max-download-rate", "2M"]);
+    let ended = scene.download(&address, &["--max-download-rate", "2M"]);
     judge(&scene, &ended, 0);
     assert!(scene.is_complete("out/x.bin"));
     let warnings = ended.stderr.matches("warning[state.write]").count();
@@ -96,16 +71,7 @@ fn spoilt(scene: &Scene, inject: &str, address: &str, more: &[&str]) -> Running 
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", inject, "--"]);
     strace.arg(env!("CARGO_BIN_EXE_minitorrent"));
-    strace.args([
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        address,
-    ]);
+    strace.args(download(address));
     strace.args(more);
     scene.start_command(strace)
 }
@@ -146,7 +112,7 @@ pub(crate) fn h4_what_can_not_be_written_ends_with_4_at_once() {
     };
     mount(&scene, "out", "tmpfs", "ro,size=10m");
     let begin = Instant::now();
-    refused(fetch(&scene, &address, &[]));
+    refused(scene.download(&address, &[]));
     assert!(begin.elapsed() < Duration::from_secs(1) * 10);
     // It becomes so later.
     let out = scene.path("out").display().to_string();
@@ -185,16 +151,7 @@ pub(crate) fn h4_a_quota_is_waited_for_as_a_full_disk_is() {
     let mut other = Command::new("setpriv");
     other.args(["--reuid", "65534", "--clear-groups", "--"]);
     other.arg(env!("CARGO_BIN_EXE_minitorrent"));
-    other.args([
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        &address,
-    ]);
+    other.args(download(&address));
     let mut running = scene.start_command(other);
     running.line_with("disk.full");
     running.signal("-INT");
@@ -235,7 +192,7 @@ pub(crate) fn h9_a_file_system_that_reserves_nothing_is_as_good() {
         let scene = Scene::new(&format!("places-h9-{kind}-{allocate}"), 40 * PIECE);
         let (_seeder, address) = Running::seeder(&scene, &[]);
         mount(&scene, "out", kind, options);
-        let ended = fetch(&scene, &address, &["--allocate", allocate]);
+        let ended = scene.download(&address, &["--allocate", allocate]);
         judge(&scene, &ended, 0);
         assert!(!ended.stderr.contains("error"), "{ended:?}");
         assert!(scene.is_complete("out/x.bin"));
@@ -319,17 +276,7 @@ pub(crate) fn s1_a_download_that_waits_for_room_ends_within_three_seconds_with_6
     let payload = Arc::new(scene.payload.clone());
     let peer = honest(2, &payload, &Arc::new(AtomicBool::new(true))).to_string();
     mount(&scene, "out", "tmpfs", "size=1m");
-    let arguments = [
-        "x.torrent",
-        "-o",
-        "out",
-        "--port",
-        "0",
-        "--json",
-        "--peers",
-        &peer,
-    ];
-    let mut running = scene.start(&arguments);
+    let mut running = scene.start_download(&peer, &[]);
     running.line_with("disk.full");
     let begin = Instant::now();
     running.signal("-TERM");
@@ -337,7 +284,7 @@ pub(crate) fn s1_a_download_that_waits_for_room_ends_within_three_seconds_with_6
     assert!(begin.elapsed() < Duration::from_secs(3));
     judge(&scene, &ended, 6);
     // Whoever wishes not to wait is told by the status.
-    let ended = fetch(&scene, &peer, &["--exit-on-full"]);
+    let ended = scene.download(&peer, &["--exit-on-full"]);
     judge(&scene, &ended, 4);
     assert!(ended.stderr.contains("error[disk.full]"), "{ended:?}");
 }

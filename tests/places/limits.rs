@@ -218,8 +218,7 @@ pub(crate) fn s1_a_name_that_is_never_resolved_delays_no_end() {
             }
         });
     });
-    let arguments = ["x.torrent", "-o", "out", "--port", "0", "--json", "--peers"];
-    let running = scene.start(&[&arguments[..], &[&peer.to_string()]].concat());
+    let running = scene.start_download(&peer.to_string(), &[]);
     let mut query = [0; 512];
     silent.recv_from(&mut query).expect("it asks");
     let begin = Instant::now();

@@ -49,6 +49,16 @@ impl Scene {
         self.start(arguments).end()
     }
 
+    /// Downloads from these peers to `out`; gives what was said.
+    pub(crate) fn download(&self, peers: &str, more: &[&str]) -> Ended {
+        self.start_download(peers, more).end()
+    }
+
+    /// Starts a download from these peers to `out`.
+    pub(crate) fn start_download(&self, peers: &str, more: &[&str]) -> Running {
+        self.start(&[&download(peers)[..], more].concat())
+    }
+
     /// Starts the program here. It is killed when the value is dropped.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_minitorrent"));
@@ -76,6 +86,20 @@ impl Drop for Scene {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// How the program is told to download from these peers to `out`, and to say what happens as JSON.
+pub(crate) fn download(peers: &str) -> [&str; 8] {
+    [
+        "x.torrent",
+        "-o",
+        "out",
+        "--port",
+        "0",
+        "--json",
+        "--peers",
+        peers,
+    ]
 }
 
 /// The program while it runs.
