@@ -130,8 +130,11 @@ pub const KEPT_FOR_CHOKER: Duration = Duration::from_secs(30);
 
 // ----------------------------------------------------------------------------------------- upload
 
-/// Regular upload slots; one more goes to the optimistic unchoke.
+/// Regular upload slots of a torrent; one more goes to the optimistic unchoke.
 pub const UPLOAD_SLOTS: usize = 4;
+/// Regular upload slots of all torrents together, of which each has one at least: on an uplink that is cut into more,
+/// none carries a piece in good time.
+pub const UPLOAD_SLOTS_ALL: usize = 8;
 /// Upload slots added to those at most, one a round, while the uplink is not full.
 pub const UPLOAD_SLOTS_MORE: usize = 28;
 /// A round of the choker.

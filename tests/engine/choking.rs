@@ -1,11 +1,13 @@
 //! Who gets an upload slot, and when (BEP 3).
 
+use std::sync::Arc;
+
 use minitorrent::base::ids::{Block, Piece};
-use minitorrent::engine::command::Aim;
+use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply};
 use minitorrent::engine::io::{ConnId, Input};
 use minitorrent::wire::message::Message;
 
-use crate::scene::{MODERN, Scene, bits};
+use crate::scene::{MODERN, Scene, bits, meta};
 
 /// A session that fetches and has piece 0, and `count` peers that want it and have all others.
 fn trade(count: u8) -> (Scene, Vec<ConnId>) {
@@ -217,4 +219,43 @@ fn a_newcomer_that_only_uploads_gets_no_slot() {
     scene.says(peer, Message::Interested);
     scene.run_to(31.0);
     assert!(unchoked(&scene, &[peer]).is_empty());
+}
+
+/// How many may request of a session that seeds so many torrents, after some rounds: six peers of each want to.
+fn unchoked_of(torrents: u32) -> usize {
+    let room = |settings: &mut minitorrent::engine::command::Settings| settings.max_peers = 100;
+    let mut scene = Scene::with(4, Aim::Seed, room, &[], &[0, 1, 2, 3]);
+    for torrent in 0..torrents {
+        if torrent > 0 {
+            let metainfo = meta(4 + torrent);
+            let add = AddTorrent {
+                metainfo: Arc::clone(&metainfo),
+                aim: Aim::Seed,
+                peers: Vec::new(),
+            };
+            let reply = scene.session.handle_command(scene.now, Command::Add(add));
+            let Ok(Reply::Added(id)) = reply else {
+                panic!("{reply:?}");
+            };
+            (scene.torrent, scene.meta) = (id, metainfo);
+            scene.drain();
+            scene.checked(&(0..4 + torrent).collect::<Vec<_>>());
+        }
+        for host in 1..=6 {
+            let peer = scene.peer(torrent as u8 * 6 + host, MODERN);
+            scene.says(peer, Message::Interested);
+        }
+    }
+    scene.run_to(31.0);
+    let snapshot = scene.session.snapshot(scene.now);
+    assert_eq!(snapshot.peers.len(), 6 * torrents as usize);
+    snapshot.peers.iter().filter(|peer| peer.unchoked).count()
+}
+
+#[test]
+fn all_torrents_share_eight_slots_but_each_has_one_and_one_for_a_stranger() {
+    assert_eq!(unchoked_of(1), 4 + 1);
+    assert_eq!(unchoked_of(2), 8 + 2);
+    assert_eq!(unchoked_of(4), 8 + 4);
+    assert_eq!(unchoked_of(12), 12 + 12);
 }

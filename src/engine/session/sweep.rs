@@ -214,12 +214,16 @@ impl Session {
     }
 
     fn choke_round(&mut self, now: Instant) {
-        for id in self.torrent_ids() {
-            let (peers, seeding, quota) = self.candidates(now, id);
+        let ids = self.torrent_ids().into_iter();
+        let all: Vec<_> = ids.map(|id| (id, self.candidates(now, id))).collect();
+        let wants = |peers: &[Candidate]| peers.iter().any(|peer| peer.interested);
+        let wanting = all.iter().filter(|(_, (peers, ..))| wants(peers)).count();
+        for (id, (peers, seeding, quota)) in all {
             let Some(seat) = self.torrents.get_mut(id) else {
                 continue;
             };
             let choker = &mut seat.torrent.choker;
+            choker.share(wanting);
             let unchoked = choker.round(now, &mut self.rng, seeding, quota, &peers);
             self.for_members(now, id, |cx, conn, torrent, peer| {
                 torrent.set_choked(cx, peer, !unchoked.contains(&conn));

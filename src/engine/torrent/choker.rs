@@ -8,9 +8,10 @@ use crate::base::time::Instant;
 use crate::engine::io::ConnId;
 
 /// The choker of one torrent.
-#[derive(Default)]
 pub struct Choker {
     optimistic: Option<(ConnId, Instant)>,
+    /// The usual slots, of which all torrents share some.
+    usual: usize,
     /// Slots beside the usual ones: the uplink can carry them.
     more: usize,
 }
@@ -38,7 +39,23 @@ pub struct Candidate {
     pub is_sated: bool,
 }
 
+impl Default for Choker {
+    fn default() -> Self {
+        Self {
+            optimistic: None,
+            usual: limits::UPLOAD_SLOTS,
+            more: 0,
+        }
+    }
+}
+
 impl Choker {
+    /// So many torrents have peers that want something: each has its part of the usual slots, one at least.
+    pub fn share(&mut self, torrents: usize) {
+        let part = limits::UPLOAD_SLOTS_ALL / torrents.max(1);
+        self.usual = part.clamp(1, limits::UPLOAD_SLOTS);
+    }
+
     /// The peers that may request from now on, at most `slots` and the optimistic one. `seeding` tells by
     /// what they are judged: what they give us, or how long they have waited; `quota` is what one gets in a
     /// turn while seeding.
@@ -81,7 +98,7 @@ impl Choker {
 
     /// How many peers have a regular slot.
     pub fn slots(&self) -> usize {
-        limits::UPLOAD_SLOTS + self.more
+        self.usual + self.more
     }
 
     /// One more slot in the next round if all are used and nobody waits for bytes; one less if most do: they share
@@ -268,7 +285,7 @@ mod tests {
         assert!(round(&mut Choker::default(), 100, false, &peers).contains(&0));
         let mut late = Choker {
             optimistic: Some((ConnId::from_bits(1), Instant::from_micros(999_000_000))),
-            more: 0,
+            ..Choker::default()
         };
         assert!(!round(&mut late, 106, false, &peers).contains(&0));
     }
