@@ -61,7 +61,7 @@ impl Known {
 }
 
 impl Swarm {
-    /// Takes in addresses, leaving out those that can't be anybody's, and those that would give their origin more
+    /// Takes in addresses, leaving out our own, those that can't be anybody's, and those that would give their origin more
     /// than half of the table. Gives how many were new.
     pub fn add(
         &mut self,
@@ -73,7 +73,7 @@ impl Swarm {
         let mut room = (limits::ADDRESSES_MAX / 2).saturating_sub(theirs.count());
         let mut new = 0;
         for address in addresses {
-            if !is_dialable(address) {
+            if !is_dialable(address) || self.own.contains(&Some(address)) {
                 continue;
             }
             if let Some(known) = self.known.get_mut(&address) {
@@ -448,6 +448,14 @@ mod tests {
         assert_eq!(swarm.next_to_serve(), Some(at(61)));
         assert_eq!(swarm.dial_to_serve(at(500)), Some(address(2)));
         assert_eq!(swarm.dial_to_serve(at(500)), None);
+    }
+
+    #[test]
+    fn our_own_address_that_others_name_is_left_out() {
+        let mut swarm = Swarm::default();
+        swarm.set_own(address(1));
+        assert_eq!(swarm.add([address(1), address(2)], Origin::Dht), 1);
+        assert_eq!(swarm.dial_to_serve(at(0)), Some(address(2)));
     }
 
     #[test]
