@@ -185,7 +185,8 @@ pub(crate) fn we_fetch(scene: &Scene, more: &[&str]) {
 
 fn we_fetch_link(scene: &Scene, link: &str, more: &[&str]) -> String {
     let usual = ["-o", "out", "--port", "0", "--json", "--config", "on.json"];
-    let limit = ["--stop-timeout", "150"];
+    // Searches in the DHT begin after 0, 60 and 180 seconds.
+    let limit = ["--stop-timeout", "300"];
     let ended = scene.run(&[&[link], &usual[..], &limit, more].concat());
     assert_eq!(ended.code(), 0, "{ended:?}\n{}", logs(scene));
     assert!(scene.is_complete("out/x.bin"));

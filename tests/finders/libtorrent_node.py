@@ -51,7 +51,8 @@ settings = {
     | lt.alert.category_t.storage_notification,
 }
 if args.no_dial:
-    settings["connection_speed"] = 0
+    # The first peers of a torrent are dialled beside that rate.
+    settings.update(connection_speed=0, torrent_connect_boost=0)
 session = lt.session(settings)
 # Some clients do nothing in a network of very few nodes.
 host, port = args.listen.rsplit(":", 1)
