@@ -13,8 +13,6 @@ use crate::client::{Phase, TorrentSnapshot, waiting};
 pub(in crate::cli) struct Bar {
     screen: MultiProgress,
     lines: Vec<ProgressBar>,
-    /// Whether there is no room for more than numbers.
-    narrow: bool,
 }
 
 /// What a line shows.
@@ -30,7 +28,6 @@ impl Default for Bar {
         Self {
             screen: MultiProgress::with_draw_target(target),
             lines: Vec::new(),
-            narrow: false,
         }
     }
 }
@@ -44,10 +41,6 @@ impl Bar {
             })
         };
         let narrow = terminal::columns() < NARROW;
-        if narrow != self.narrow {
-            self.narrow = narrow;
-            self.end();
-        }
         // The line where the next message of the shell goes stays free.
         let fits = state.torrents.len() < terminal::lines();
         let lines = match fits {
@@ -69,12 +62,10 @@ impl Bar {
             }
         }
         while self.lines.len() < lines.len() {
-            self.lines.push(self.screen.add(new_bar(narrow)));
+            self.lines.push(self.screen.add(new_bar()));
         }
         for (bar, line) in self.lines.iter().zip(lines) {
-            bar.set_length(line.of);
-            bar.set_position(line.done);
-            bar.set_message(line.message);
+            bar.set_message(line.text(narrow));
         }
     }
 
@@ -92,17 +83,33 @@ impl Bar {
     }
 }
 
-fn new_bar(narrow: bool) -> ProgressBar {
+fn new_bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let template = match narrow {
-        true => "{percent:>3}% {wide_msg}",
-        false => "[{bar:12}] {percent:>3}% {wide_msg}",
-    };
-    // The message is cut where the terminal ends: a line that wrapped could not be redrawn. Without colours: they
-    // would say nothing that the words don't.
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+    // The message is cut where the terminal ends: a line that wrapped could not be redrawn. It is all there is, so that
+    // it is drawn at once: a bar, drawn when it moves, would stand before the words of the time before. Without
+    // colours: they would say nothing that the words don't.
+    match ProgressStyle::with_template("{wide_msg}") {
+        Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+impl Line {
+    /// The whole line, with the picture of a bar unless that would hide what is said.
+    fn text(&self, narrow: bool) -> String {
+        let part = |whole: u64| {
+            let done = u128::from(self.done.min(self.of)) * u128::from(whole);
+            done.checked_div(u128::from(self.of)).unwrap_or(0) as usize
+        };
+        let (percent, message) = (part(100), &self.message);
+        if narrow {
+            return format!("{percent:>3}% {message}");
+        }
+        let mut cells = "=".repeat(part(CELLS as u64));
+        if (1..self.of).contains(&self.done) {
+            cells.push('>');
+        }
+        format!("[{cells:CELLS$}] {percent:>3}% {message}")
     }
 }
 
@@ -151,9 +158,36 @@ fn line(it: &TorrentSnapshot, name: &str, narrow: bool) -> Line {
     }
 }
 
+/// Characters of the picture.
+const CELLS: usize = 12;
 /// Columns below which the picture of a bar makes room for what it says.
 const NARROW: usize = 50;
 /// Draws a second at most.
 const DRAWS: u8 = 8;
 /// Of the torrent's name, so that the bar fits into a usual terminal.
 const NAME_MAX: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_what_is_done_of_what() {
+        let line = |done, of| Line {
+            done,
+            of,
+            message: "m".into(),
+        };
+        for (done, of, wide, narrow) in [
+            (0, 0, "[            ]   0% m", "  0% m"),
+            (0, 9, "[            ]   0% m", "  0% m"),
+            (1, 1000, "[>           ]   0% m", "  0% m"),
+            (6, 12, "[======>     ]  50% m", " 50% m"),
+            (u64::MAX - 1, u64::MAX, "[===========>]  99% m", " 99% m"),
+            (9, 9, "[============] 100% m", "100% m"),
+        ] {
+            assert_eq!(line(done, of).text(false), wide);
+            assert_eq!(line(done, of).text(true), narrow);
+        }
+    }
+}
