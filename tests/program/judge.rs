@@ -58,19 +58,25 @@ impl Process {
 
     /// The most memory it ever had, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:").expect("it runs")
+    }
+
+    /// The same; nothing if it has ended, or is just about to.
+    pub(crate) fn peak_memory_if_it_runs(&self) -> Option<u64> {
         self.status("VmHWM:")
     }
 
     /// The memory it has, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        self.status("VmRSS:")
+        self.status("VmRSS:").expect("it runs")
     }
 
-    fn status(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with(name));
-        let number = line.and_then(|line| line.split_ascii_whitespace().nth(1));
-        number.expect("Linux says so").parse().expect("a number")
+    /// A number of that name; who has ended has no memory any more.
+    fn status(&self, name: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        let number = line.split_ascii_whitespace().nth(1);
+        Some(number.expect("Linux says so").parse().expect("a number"))
     }
 
     /// Bytes it has read from files and sockets.
