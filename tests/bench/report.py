@@ -11,7 +11,7 @@ ROWS = {
     "upload": "upload of 1 GiB to libtorrent, or else to a peer that only swallows",
     "recheck": "hashing 1 GiB that is there", "idle": "a seeder without peers, 20 s",
     "swarm": "200 peers, 20 of them send 32 KiB/s, 20 s",
-    "longlink": "a round trip of 100 ms, 256 MiB", "reqq": "the same, from a seeder that queues 2,000 requests",
+    "longlink": "a round trip of 100 ms, 1 GiB", "reqq": "the same, from a seeder that queues 2,000 requests",
     "startup": "`--version`", "size": "static program for x86-64: all features; without `tls` and `fetch`",
 }
 UNITS = {"cpu": "CPU-s/GiB", "wall": "wall s", "speed": "MiB/s", "rss": "RSS MiB", "wakes": "wake-ups/GiB",

@@ -29,8 +29,8 @@ DOWNLOADS = {
     "p1": (512 * MIB, 256 << 10, 1, 1, 100, "tmpfs"),
     "p12": (512 * MIB, 256 << 10, 1, 12, 8, "tmpfs"),
     "big": (GIB, 16 << 20, 1, 1, 0, "tmpfs"),
-    "longlink": (256 * MIB, 256 << 10, 1, 1, 0, "tmpfs"),
-    "reqq": (256 * MIB, 256 << 10, 1, 1, 0, "tmpfs"),
+    "longlink": (GIB, 256 << 10, 1, 1, 0, "tmpfs"),
+    "reqq": (GIB, 256 << 10, 1, 1, 0, "tmpfs"),
 }
 # Rows behind a relay: milliseconds of a round trip, and what the seeder names as `reqq`.
 LONG = {"longlink": (100, 0), "reqq": (100, 2000)}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            a block                     rate flattens
-//! ramping (+1 a block) ------------------------------> steady (3 s of the rate)
+//! ramping (+1, +3 a block) --------------------------> steady (3 s of the rate)
 //!     ^                                                   |
 //!     +------------------- a block -------- snubbed <-----+ no block in time
 //! ```
@@ -86,13 +86,14 @@ impl Pipeline {
         self.depth = self.depth.min(self.depth_max);
     }
 
-    /// How many requests to send now: none until a quarter of the depth is free, then all that fit.
+    /// How many requests to send now: none until a quarter of the depth is free, or 128; then all that fit.
     pub fn room(&self) -> usize {
         let depth = if self.snubbed { 1 } else { self.depth };
-        if self.in_flight.len() > depth * 3 / 4 {
+        let free = depth.saturating_sub(self.in_flight.len());
+        if free < depth.div_ceil(4).min(BATCH_MAX) {
             return 0;
         }
-        depth - self.in_flight.len()
+        free
     }
 
     /// A request goes out.
@@ -246,7 +247,13 @@ impl Pipeline {
 
     fn deepen(&mut self, now: Instant) {
         if self.ramping {
-            self.depth = (self.depth + 1).min(self.depth_max);
+            // Who names a long queue is on a long line: there the ramp is what a download waits for.
+            let step = if self.depth_max > limits::PIPELINE_DEFAULT_MAX {
+                3
+            } else {
+                1
+            };
+            self.depth = (self.depth + step).min(self.depth_max);
         }
         let (since, before) = self.judged;
         if now - since < JUDGE_EVERY {
@@ -276,6 +283,8 @@ impl Pipeline {
 const RATE_WINDOW: Duration = Duration::from_secs(2);
 /// How often the depth is judged.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
+/// Requests that a batch waits for at most: of a deep pipeline a quarter would lie idle for too long.
+const BATCH_MAX: usize = 128;
 /// What a first answer is expected to take.
 const FIRST_RESPONSE: Duration = Duration::from_secs(20);
 /// Doublings of the wait: from the shortest to the longest.
@@ -333,6 +342,20 @@ mod tests {
     }
 
     #[test]
+    fn it_grows_by_three_a_block_when_the_peer_names_a_long_queue() {
+        let mut long = Pipeline::new(at(0));
+        long.set_reqq(2000);
+        // The answers of three round trips; in batches, so not quite 32, 128 and 512.
+        let came = run(&mut long, 100, 1, 350);
+        assert_eq!(long.depth(), 32 + 3 * came);
+        assert!((500..=32 + 128 + 512).contains(&came), "{came}");
+        let mut usual = Pipeline::new(at(0));
+        let came = run(&mut usual, 100, 1, 350);
+        assert_eq!(usual.depth(), 32 + came);
+        assert!((150..=32 + 64 + 128).contains(&came), "{came}");
+    }
+
+    #[test]
     fn a_steady_peer_is_asked_for_three_seconds_of_its_rate() {
         // One block every 10 ms is 100 a second.
         let mut pipeline = Pipeline::new(at(0));
@@ -363,6 +386,23 @@ mod tests {
         // 27 in flight are three quarters of a depth that has grown to 37.
         pipeline.handle_block(at(1), block(4));
         assert_eq!((pipeline.len(), pipeline.room()), (27, 10));
+    }
+
+    #[test]
+    fn of_a_deep_pipeline_a_batch_is_128() {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.set_reqq(2000);
+        run(&mut pipeline, 100, 1, 1000);
+        assert_eq!(pipeline.depth(), 2000);
+        let next = (0..pipeline.room()).map(|n| block(1_000_000 + n as u32));
+        next.for_each(|block| pipeline.asked(at(1000), block));
+        let oldest: Vec<_> = pipeline.blocks().take(128).collect();
+        for block in &oldest[..127] {
+            pipeline.handle_block(at(1001), *block);
+        }
+        assert_eq!((pipeline.len(), pipeline.room()), (1873, 0));
+        pipeline.handle_block(at(1001), oldest[127]);
+        assert_eq!(pipeline.room(), 128);
     }
 
     #[test]
