@@ -32,6 +32,8 @@ pub struct Pipeline {
     waiting_since: Instant,
     /// Mean and mean deviation of the time from request to block, as TCP keeps them.
     response: Option<(Duration, Duration)>,
+    /// The least time from request to block: what the line alone takes.
+    fastest: Duration,
     /// How often it was silent too long since the last answer that was timed: the wait doubles each time.
     patience: u32,
 }
@@ -70,6 +72,7 @@ impl Pipeline {
             judged: (now, 0),
             waiting_since: now,
             response: None,
+            fastest: Duration::MAX,
             patience: 0,
         }
     }
@@ -128,10 +131,11 @@ impl Pipeline {
         };
         self.revive(now);
         self.rate.add(now, u64::from(block.len));
+        let took = now - request.at;
         if !request.again {
-            self.note_response(now - request.at);
+            self.note_response(took);
         }
-        self.deepen(now);
+        self.deepen(now, took);
         Arrival::Asked
     }
 
@@ -233,6 +237,7 @@ impl Pipeline {
 
     fn note_response(&mut self, took: Duration) {
         self.patience = 0;
+        self.fastest = self.fastest.min(took);
         self.response = Some(match self.response {
             None => (took, took / 2),
             Some((mean, deviation)) => {
@@ -245,10 +250,12 @@ impl Pipeline {
         });
     }
 
-    fn deepen(&mut self, now: Instant) {
+    fn deepen(&mut self, now: Instant, took: Duration) {
         if self.ramping {
-            // Who names a long queue is on a long line: there the ramp is what a download waits for.
-            let step = if self.depth_max > limits::PIPELINE_DEFAULT_MAX {
+            // Where requests do not queue yet and there is room for many, the line is long, and the ramp is what a
+            // download waits for.
+            let is_long = self.depth_max > limits::PIPELINE_DEFAULT_MAX;
+            let step = if is_long && took <= self.fastest.saturating_mul(2) {
                 3
             } else {
                 1
@@ -353,6 +360,11 @@ mod tests {
         let came = run(&mut usual, 100, 1, 350);
         assert_eq!(usual.depth(), 32 + came);
         assert!((150..=32 + 64 + 128).contains(&came), "{came}");
+        // A block every 10 ms: from the eleventh on they have waited for twice the round trip.
+        let mut slow = Pipeline::new(at(0));
+        slow.set_reqq(2000);
+        assert_eq!(run(&mut slow, 100, 10_000, 900), 80);
+        assert_eq!(slow.depth(), 32 + 3 * 11 + 69);
     }
 
     #[test]
