@@ -267,6 +267,7 @@ fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
         turned: peer.turned,
         since: peer.since,
         down_rate: peer.down.rate(now),
+        has_given: peer.downloaded > 0,
         given: peer.given,
         is_sated: peer.given > 0 && peer.outbox.is_empty() && peer.upload.is_empty(),
     }

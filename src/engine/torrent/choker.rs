@@ -33,6 +33,8 @@ pub struct Candidate {
     pub since: Instant,
     /// Bytes a second from it.
     pub down_rate: u64,
+    /// It has given us something while we fetched.
+    pub has_given: bool,
     /// Bytes sent to it since it was unchoked.
     pub given: u64,
     /// It was sent something in this turn, and nothing waits to be sent to it: it takes less than it could get.
@@ -161,14 +163,21 @@ impl Choker {
 }
 
 /// Those that want a slot, the best first. While we fetch that is who gives us most, and among equals who has a slot
-/// or has waited longest; while we seed, those in the
-/// middle of their quota go on, then come those that have waited longest.
+/// or has waited longest; while we seed, those that
+/// gave while we fetched come first, and of them those in the middle of their quota, then who has waited longest. Who has
+/// given nothing has the optimistic slot, until nobody else wants anything.
 fn by_merit(seeding: bool, quota: u64, peers: &[Candidate]) -> Vec<&Candidate> {
     let mut wanting: Vec<&Candidate> = peers.iter().filter(|peer| peer.interested).collect();
     if seeding {
         wanting.sort_by_key(|peer| {
             let goes_on = !peer.choked && peer.given < quota;
-            (!goes_on, !peer.choked, peer.turned, peer.conn)
+            (
+                !peer.has_given,
+                !goes_on,
+                !peer.choked,
+                peer.turned,
+                peer.conn,
+            )
         });
     } else {
         let rate = |peer: &Candidate| u64::MAX - peer.down_rate;
@@ -202,6 +211,7 @@ mod tests {
             turned: Instant::default(),
             since: Instant::default(),
             down_rate,
+            has_given: false,
             given: 0,
             is_sated: false,
         }
@@ -255,6 +265,18 @@ mod tests {
         peers[2].given = 2000;
         let unchoked = round(&mut Choker::default(), 100, true, &peers);
         assert_eq!(unchoked[..4], [0, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_seed_that_has_fetched_serves_first_who_gave_to_it() {
+        let mut peers: Vec<_> = (0..8).map(|n| peer(n, 0)).collect();
+        for n in [2, 5, 7] {
+            peers[n].has_given = true;
+        }
+        // The middle of a quota is no claim on a slot that a giver waits for.
+        (peers[0].choked, peers[0].given) = (false, 1);
+        let unchoked = round(&mut Choker::default(), 100, true, &peers);
+        assert_eq!(unchoked[..4], [2, 5, 7, 0]);
     }
 
     #[test]
