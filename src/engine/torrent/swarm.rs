@@ -342,7 +342,8 @@ pub fn is_dialable(address: SocketAddr) -> bool {
     host && address.port() != 0
 }
 
-const MAX_DOUBLINGS: u32 = 5;
+/// Who gave an address waits for it: it is tried every four minutes at least.
+const MAX_DOUBLINGS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -373,13 +374,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_given_by_the_person_is_never_dropped() {
+    fn an_address_given_by_the_person_is_never_dropped_and_rests_240_seconds_at_most() {
         let (mut swarm, mut rng) = (Swarm::default(), Rng::new([0; 32]));
         swarm.add([address(1)], Origin::Person);
-        for round in 0..20 {
-            let now = at(round * 10_000);
-            assert_eq!(swarm.dial(now, &mut rng), Some(address(1)));
-            swarm.failed(now, address(1), ConnectError::Other);
+        let mut now = 0;
+        for rest in [60, 120, 240, 240, 240, 240, 240] {
+            assert_eq!(swarm.dial(at(now), &mut rng), Some(address(1)));
+            swarm.failed(at(now), address(1), ConnectError::Other);
+            now += rest;
+            assert_eq!(swarm.next_dial(), Some(at(now)));
         }
         assert_eq!(swarm.len(), 1);
     }

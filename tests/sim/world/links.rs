@@ -86,6 +86,7 @@ impl World {
                 let there = conn.map(|conn| {
                     let there = self.new_sock(Host::Node(at), Some(conn));
                     self.nodes[at].conns.insert(conn, there);
+                    self.nodes[at].met += 1;
                     there
                 });
                 self.drain(at, &[]);

@@ -79,6 +79,7 @@ impl World {
             banned: Vec::new(),
             timeouts: (self.now, 0),
             wakes: 0,
+            met: 0,
         });
     }
 
