@@ -193,7 +193,9 @@ impl Plan {
             // The first to announce hears of the others when it does so again.
             (0, _) if lonely => 600 + 3 * ideal,
             (0, _) => 210 + 3 * ideal,
-            (_, false) => 3600,
+            // A tracker may let an announce in five hang, and the pauses double to half an hour: in one world of 20,000
+            // six of them in a row keep a node alone for the first hour.
+            (_, false) => 2 * 3600,
             (_, true) => 4 * 3600,
         };
         Self {
