@@ -1,9 +1,11 @@
 //! Pausing, going on, and the end.
 
+use std::sync::Arc;
+
 use minitorrent::engine::command::{AddTorrent, Aim, Command, CommandError};
 use minitorrent::engine::io::Event;
 
-use crate::scene::{MODERN, Scene, id, listens};
+use crate::scene::{MODERN, Scene, id, listens, meta};
 
 #[test]
 fn shutdown_closes_everything_and_ends_in_stopped() {
@@ -27,6 +29,40 @@ fn shutdown_closes_everything_and_ends_in_stopped() {
     assert_eq!(scene.accept(4), None);
     let again = scene.session.handle_command(now, Command::Shutdown);
     assert_eq!(again, Err(CommandError::Stopping));
+}
+
+/// As a client does that lets go of its last torrent.
+#[test]
+fn a_torrent_that_is_removed_says_goodbye_though_the_end_comes_right_behind() {
+    const REPLY: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\nd8:intervali1800e5:peers0:e";
+    let mut described = (*meta(4)).clone();
+    described.trackers = vec![vec!["http://192.0.2.1/announce".to_owned()]];
+    let metainfo = Arc::new(described);
+    let add = Command::Add(AddTorrent {
+        metainfo: Arc::clone(&metainfo),
+        aim: Aim::Download,
+        peers: Vec::new(),
+    });
+    let mut scene = Scene::set(metainfo, |_| {}, add);
+    scene.checked(&[]);
+    scene.run_to(1.5);
+    let says = |scene: &mut Scene, event: &str| {
+        let call = scene.connect();
+        let asked = String::from_utf8(scene.sent_bytes(call)).expect("a request");
+        assert!(asked.contains(event), "{asked}");
+        call
+    };
+    let call = says(&mut scene, "&event=started ");
+    scene.bytes(call, REPLY);
+    scene.run_to(10.0);
+    scene.command(Command::Remove(scene.torrent));
+    scene.command(Command::Shutdown);
+    let call = says(&mut scene, "&event=stopped ");
+    assert!(!scene.events.contains(&Event::Stopped));
+    scene.bytes(call, REPLY);
+    assert_eq!(scene.events.last(), Some(&Event::Stopped));
+    assert_eq!(scene.session.poll_timeout(), None);
 }
 
 #[test]

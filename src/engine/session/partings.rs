@@ -74,8 +74,11 @@ impl Session {
         self.leaving.clear();
         (self.dht, self.lsd) = (None, None);
         self.drop_held();
-        let conns: Vec<_> = self.conns.iter().map(|(id, _)| id).collect();
-        conns
+        // A tracker may be hearing that we are complete, or that we leave: which calls end the announcers say.
+        let is_call = |conn: &Conn| matches!(conn.kind, Kind::Tracker(_));
+        let others = self.conns.iter().filter(|(_, conn)| !is_call(conn));
+        let others: Vec<ConnId> = others.map(|(id, _)| id).collect();
+        others
             .into_iter()
             .for_each(|conn| self.close(now, conn, "stopping"));
         for (_, seat) in self.torrents.iter_mut() {
