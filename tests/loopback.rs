@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use minitorrent::client::TorrentClient;
 use program::{
-    PIECE, Running, Scene, number, text, torrent, torrent_of, tracker_answer, web_server,
+    PIECE, Running, Scene, heard_web_server, number, text, torrent, torrent_of, tracker_answer,
+    web_server,
 };
 
 #[test]
@@ -235,6 +236,34 @@ fn what_a_magnet_link_stands_for_is_saved_as_a_torrent_file_beside_what_is_there
     let said = follow(&hash, &["nowhere/x.torrent"]);
     let line = "warning[torrent.save]: nowhere/x.torrent can't be written: No such file";
     assert!(said.starts_with(line), "{said}");
+}
+
+#[test]
+fn a_tracker_hears_of_the_start_the_completion_and_the_end() {
+    let scene = Scene::new("events", 12 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let (url, heard) = heard_web_server("announce", vec![("200 OK", tracker_answer(&address))]);
+    scene.write("t.torrent", &torrent(&scene.payload, Some(&url)));
+    let events = || {
+        let event = |asked: &str| {
+            let (_, rest) = asked.split_once("event=").expect("an event");
+            rest.split(['&', ' ']).next().map(str::to_owned)
+        };
+        let events = heard.try_iter().map(|asked| event(&asked));
+        events
+            .map(|event| event.expect("its name"))
+            .collect::<Vec<_>>()
+    };
+    let ended = scene.run(&[&["t.torrent", "-o", "out"][..], &ALONE].concat());
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert_eq!(events(), ["started", "completed", "stopped"]);
+    assert!(!ended.stderr.contains("warning[tracker]"), "{ended:?}");
+    let mut seeder =
+        scene.start(&[&["seed", "t.torrent", "-o", "out", "--json"][..], &ALONE].concat());
+    seeder.line_with("\"tracker\"");
+    seeder.signal("-TERM");
+    assert_eq!(seeder.end().code(), 0);
+    assert_eq!(events(), ["started", "stopped"]);
 }
 
 #[test]

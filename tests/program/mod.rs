@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
 
 use sha1::{Digest as _, Sha1};
 
@@ -217,20 +218,30 @@ pub(crate) fn text(line: &str, name: &str) -> String {
 }
 
 /// A server that gives each of these answers once, then the last one again and again; gives the URL of `path`.
+pub(crate) fn web_server(path: &str, answers: Vec<(&'static str, Vec<u8>)>) -> String {
+    heard_web_server(path, answers).0
+}
+
+/// The same, and what it is asked.
 #[expect(
     clippy::disallowed_methods,
     reason = "the program under test is the one that is not to wait"
 )]
-pub(crate) fn web_server(path: &str, answers: Vec<(&'static str, Vec<u8>)>) -> String {
+pub(crate) fn heard_web_server(
+    path: &str,
+    answers: Vec<(&'static str, Vec<u8>)>,
+) -> (String, Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
+    let (tell, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut answers = answers.into_iter();
         let mut answer = answers.next().expect("one at least");
         for stream in listener.incoming() {
             let mut stream = stream.expect("the program asks");
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
+            let len = stream.read(&mut request).unwrap_or(0);
+            let _ = tell.send(String::from_utf8_lossy(&request[..len]).into_owned());
             let (status, body) = &answer;
             let head = format!(
                 "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
@@ -240,7 +251,7 @@ pub(crate) fn web_server(path: &str, answers: Vec<(&'static str, Vec<u8>)>) -> S
             answer = answers.next().unwrap_or(answer);
         }
     });
-    format!("http://{address}/{path}")
+    (format!("http://{address}/{path}"), heard)
 }
 
 /// What a tracker answers that knows this one peer.
