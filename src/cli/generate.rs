@@ -44,12 +44,8 @@ fn man() -> String {
     }
     page.push_str(MAN_TAIL);
     for key in KEYS {
-        let names: Vec<_> = key
-            .names
-            .iter()
-            .map(|name| format!("\\fB{name}\\fR"))
-            .collect();
-        let _ = writeln!(page, ".TP\n{}\n{}", names.join(", "), roff(key.about));
+        let names = key.names.join("\\fR, \\fB");
+        let _ = writeln!(page, ".TP\n\\fB{names}\\fR\n{}", roff(key.about));
     }
     let idle = IDLE.join(", ");
     let _ = writeln!(
@@ -371,12 +367,7 @@ mod tests {
         let named = |name: &&str| keys.contains(*name);
         assert!(IDLE.iter().all(named));
         for key in KEYS {
-            let names: Vec<_> = key
-                .names
-                .iter()
-                .map(|name| format!("\\fB{name}\\fR"))
-                .collect();
-            let lines = format!(".TP\n{}\n", names.join(", "));
+            let lines = format!(".TP\n\\fB{}\\fR\n", key.names.join("\\fR, \\fB"));
             assert!(keys.contains(&lines), "{lines}");
             // A text that is no value at all is refused by whoever takes the key.
             let text = format!("{{\"{}\": []}}", key.names[0]);

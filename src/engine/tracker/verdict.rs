@@ -61,16 +61,7 @@ impl Announcer {
                 }
             }
             udp::Progress::Announced { interval, peers } => {
-                let reply = Reply {
-                    peers,
-                    interval: clamp_interval(interval.into()),
-                    min_interval: None,
-                    tracker_id: None,
-                    warning: None,
-                    external_ip: None,
-                    complete: None,
-                    incomplete: None,
-                };
+                let reply = Reply::new(peers, clamp_interval(interval.into()));
                 self.succeed(now, at, reply);
             }
             udp::Progress::Scraped(counts) => self.end_scrape(at, Some(counts)),

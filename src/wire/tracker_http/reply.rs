@@ -32,6 +32,20 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A reply that says nothing but peers and the time to the next announce, both bounded already.
+    pub fn new(peers: Vec<SocketAddr>, interval: Duration) -> Self {
+        Self {
+            peers,
+            interval,
+            min_interval: None,
+            tracker_id: None,
+            warning: None,
+            external_ip: None,
+            complete: None,
+            incomplete: None,
+        }
+    }
+
     /// Reads the body of a reply; bytes behind its dictionary are ignored.
     ///
     /// # Errors
@@ -42,16 +56,7 @@ impl Reply {
         let entries = dictionary.as_dict().ok_or(ReplyError::Malformed)?;
         let mut failure = None;
         let mut retry = None;
-        let mut reply = Self {
-            peers: Vec::new(),
-            interval: limits::INTERVAL_DEFAULT,
-            min_interval: None,
-            tracker_id: None,
-            warning: None,
-            external_ip: None,
-            complete: None,
-            incomplete: None,
-        };
+        let mut reply = Self::new(Vec::new(), limits::INTERVAL_DEFAULT);
         for (key, value) in entries {
             let bytes = value.as_bytes();
             match key {
