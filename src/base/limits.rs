@@ -123,7 +123,7 @@ pub const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// A peer that can't finish a piece in so long gets help from others.
 pub const SLOW_PIECE: Duration = Duration::from_secs(20);
-/// A peer that refuses a request without choking us is asked nothing for so long.
+/// A peer that refuses requests without choking us, and gives nothing in between, is asked nothing for so long.
 pub const REFUSED_REST: Duration = Duration::from_secs(1);
 /// After a choke, a piece is kept so long for the peer that began it.
 pub const KEPT_FOR_CHOKER: Duration = Duration::from_secs(30);

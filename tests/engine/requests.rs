@@ -182,6 +182,47 @@ fn a_refused_request_is_asked_of_another_at_once_and_of_the_same_after_a_second(
 }
 
 #[test]
+fn who_refused_all_is_asked_again_within_two_seconds_though_nothing_else_happens() {
+    let mut scene = Scene::new(4);
+    let one = scene.giver(1, MODERN, &[0]);
+    scene.sent(one);
+    scene.says(one, Message::Reject(block(0, 0)));
+    scene.says(one, Message::Reject(block(0, 1)));
+    scene.run_to(3.0);
+    assert_eq!(scene.sent(one), ["request 0/0", "request 0/1"]);
+}
+
+/// As Transmission does when its queue is full.
+#[test]
+fn who_refuses_one_request_among_blocks_goes_on_without_a_rest() {
+    let mut scene = Scene::new(20);
+    let has: Vec<u32> = (0..20).collect();
+    let one = scene.giver(1, MODERN, &has);
+    let asked: Vec<_> = scene
+        .sent(one)
+        .into_iter()
+        .filter_map(|words| words.strip_prefix("request ").map(str::to_owned))
+        .collect();
+    assert_eq!(asked.len(), 32);
+    let place = |at: usize| {
+        let (piece, index) = asked[at].split_once('/').expect("a place");
+        let number = |text: &str| text.parse::<u32>().expect("a number");
+        (number(piece), number(index))
+    };
+    let gives = |scene: &mut Scene, at: usize| {
+        let (piece, index) = place(at);
+        scene.gives(one, piece, index);
+    };
+    scene.run_to(1.1);
+    gives(&mut scene, 0);
+    let (piece, index) = place(31);
+    scene.says(one, Message::Reject(block(piece, index)));
+    (1..10).for_each(|at| gives(&mut scene, at));
+    let again = format!("request {}", asked[31]);
+    assert!(scene.sent(one).contains(&again), "at once");
+}
+
+#[test]
 fn a_reject_of_what_was_never_asked_is_nothing() {
     let mut scene = Scene::new(4);
     let peer = scene.giver(1, MODERN, &[0]);

@@ -69,6 +69,8 @@ pub struct Peer {
     pub of_use: Instant,
     /// When it last gave us a block; at first, when it came.
     pub gave: Instant,
+    /// When it last refused a request; at first, when it came.
+    pub refused: Instant,
     /// When one of us last wanted something of the other; a sweep may be behind.
     pub wanted: Instant,
     /// Payload from it, over the choker's time.
@@ -87,7 +89,7 @@ pub struct Peer {
     pub turned: Instant,
     /// Payload to it since then.
     pub given: u64,
-    /// It refused a request though it does not choke us: nothing is asked of it until then.
+    /// It refused requests and gave nothing in between, though it does not choke us: nothing is asked of it until then.
     pub rest_until: Instant,
     /// The shell knows that there is something to send.
     pub announced: bool,
@@ -178,6 +180,7 @@ impl Peer {
             turned: now,
             given: 0,
             rest_until: now,
+            refused: now,
             announced: false,
             ut_pex: None,
             ut_metadata: None,

@@ -87,7 +87,10 @@ impl Session {
             self.refill(now, id);
             self.show(now, id);
             self.describe(now, id, &mut busy);
-            self.for_members(now, id, |_, _, _, peer| busy |= !peer.pipeline.is_empty());
+            // Who rests after a refusal is asked again by a sweep: nothing else will come of it.
+            self.for_members(now, id, |_, _, _, peer| {
+                busy |= !peer.pipeline.is_empty() || peer.rest_until > now;
+            });
         }
         self.share_out(now);
         self.dial(now);

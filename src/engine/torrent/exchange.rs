@@ -242,11 +242,13 @@ impl Torrent {
             self.pieces.release(block);
             if peer.choking_us {
                 peer.allowed_fast.retain(|piece| *piece != block.piece);
-            } else {
+            } else if peer.gave <= peer.refused || peer.pipeline.is_empty() {
                 // It would be asked for the same block again, and refuse again, as fast as the line allows.
                 peer.rest_until = cx.now + limits::REFUSED_REST;
                 self.pieces.disown(conn, None);
             }
+            // Who gives in between has refused what was too much for its queue, and is asked again in time.
+            peer.refused = cx.now;
             cx.orders.push_back(Order::Refill(self.id));
         }
     }
