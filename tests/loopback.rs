@@ -312,6 +312,22 @@ fn what_is_there_is_not_fetched_again() {
 }
 
 #[test]
+fn what_somebody_removes_while_it_comes_is_not_called_complete() {
+    let scene = Scene::new("removed", 20 * PIECE);
+    let (_seeder, address) = Running::seeder(&scene, &[]);
+    let rate = (10 * PIECE).to_string();
+    let mut download = scene.start_download(&address, &["--max-download-rate", &rate]);
+    while number(&download.line_with("\"progress\""), "pieces") == 0 {}
+    fs::remove_file(scene.path("out/x.bin")).expect("it was begun");
+    let ended = download.end();
+    assert_eq!(ended.code(), 4, "{ended:?}");
+    assert!(ended.stderr.contains("out/x.bin"), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert_eq!(scene.download(&address, &[]).code(), 0);
+    assert!(scene.is_complete("out/x.bin"));
+}
+
+#[test]
 #[expect(
     clippy::disallowed_methods,
     reason = "a bound in wall time is what is tested"

@@ -58,6 +58,8 @@ pub trait Files {
 
     /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed. What was
     /// kept of unwanted files is removed if all of them are there.
+    /// [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if a wanted file is not there any more
+    /// under its name, or is too short.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
 
     /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it

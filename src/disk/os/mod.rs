@@ -500,6 +500,13 @@ impl Files for OsFiles {
                 self.see(file, Seen::There);
             }
         }
+        // Names may have gone while their files were written: what was verified is to be found under them.
+        if let Some(tree) = self.torrents.get_mut(&torrent) {
+            tree.survey()?;
+        }
+        if let Some(file) = self.tree(torrent)?.first_short() {
+            return Err(self.changed(FileId { torrent, file }));
+        }
         let file = PARTS;
         self.open.remove(&FileId { torrent, file });
         if let Some(tree) = self.torrents.get_mut(&torrent) {

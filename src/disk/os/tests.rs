@@ -431,6 +431,39 @@ fn files_that_were_cut_or_removed_while_seeding_are_said_to_have_changed() {
 }
 
 #[test]
+fn files_that_were_cut_or_removed_while_downloading_are_not_complete() {
+    let whole = [("a", B, Regular), ("b", B, Regular), ("c", 0, Regular)];
+    let written = || {
+        let mut scene = Scene::new(B, &whole);
+        scene.add().expect("an empty place");
+        scene.write_all();
+        scene
+    };
+    let finish = |scene: &mut Scene| {
+        let result = scene.store.files_mut().finish(torrent(0));
+        result.map_err(|error| {
+            let named = ["out/t/a", "out/t/b"].map(|name| error.message.contains(name));
+            (error.kind, named)
+        })
+    };
+    let mut scene = written();
+    assert_eq!(finish(&mut scene), Ok(()));
+
+    let mut scene = written();
+    std_fs::remove_file(scene.scratch.path("out/t/b")).expect("there");
+    let gone = Err((DiskErrorKind::Changed, [false, true]));
+    assert_eq!(finish(&mut scene), gone);
+
+    let mut scene = written();
+    let a = std_fs::File::options()
+        .write(true)
+        .open(scene.scratch.path("out/t/a"));
+    a.expect("there").set_len(B - 1).expect("cut");
+    let cut = Err((DiskErrorKind::Changed, [true, false]));
+    assert_eq!(finish(&mut scene), cut);
+}
+
+#[test]
 fn a_directory_removed_under_us_is_made_again() {
     let mut scene = Scene::new(B, &[("d/a", B, Regular), ("d/b", B, Regular)]);
     scene.add().expect("an empty place");

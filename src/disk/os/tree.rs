@@ -174,6 +174,16 @@ impl Tree {
         })
     }
 
+    /// The first wanted file that is missing or too short, as they were last looked at.
+    pub(super) fn first_short(&self) -> Option<u32> {
+        let mut files = (0..).zip(self.meta.files.iter().zip(&self.stamps));
+        let short = files.find(|(index, (entry, stamp))| {
+            let is_meant = entry.kind == FileKind::Regular && !self.place.unwanted.contains(index);
+            is_meant && stamp.is_none_or(|stamp| stamp.size < entry.length)
+        });
+        short.map(|(index, _)| index)
+    }
+
     /// When the part file was last changed; `None` if there is none.
     fn look_at_parts(&self) -> Option<i64> {
         let root = self.root().ok()?;
