@@ -122,7 +122,8 @@ impl<'a> Reading<'a> {
         if about.len() > self.most as u64 {
             return Err(too_large(path, self.most));
         }
-        let mut bytes = Vec::new();
+        // One byte more, so that the end is seen without growing.
+        let mut bytes = Vec::with_capacity(about.len() as usize + 1);
         let mut most = file.take(self.most as u64 + 1);
         most.read_to_end(&mut bytes).map_err(failed)?;
         Ok(bytes)

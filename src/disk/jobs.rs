@@ -49,7 +49,8 @@ impl Check {
         self.bad_sample.take()
     }
 
-    /// Goes on until `budget` is used up; true when the check is through or has failed, and said so.
+    /// Goes on until `budget` is used up or there is enough to be heard; true when the check is through or has
+    /// failed, and said so.
     pub(super) fn slice<F: Files>(
         &mut self,
         content: &mut Content<'_, F>,
@@ -57,7 +58,8 @@ impl Check {
         budget: &mut usize,
         done: &mut VecDeque<DiskDone>,
     ) -> bool {
-        while *budget > 0 {
+        let enough = done.len() + DONE_MAX;
+        while *budget > 0 && done.len() < enough {
             if self.at >= content.meta.geometry.total() {
                 done.push_back(self.ended(None));
                 return true;
@@ -340,3 +342,6 @@ const ZEROS_MAX: usize = 4 << 20;
 
 /// What a piece costs that is judged without reading it, in bytes hashed in that time.
 const UNREAD_COST: usize = 32;
+
+/// Answers after which somebody is to hear them: of a torrent of which nothing is there they come by the thousand.
+pub(super) const DONE_MAX: usize = 64;

@@ -505,8 +505,7 @@ impl Reactor {
             return 0;
         };
         let (host, conn) = (&mut self.hosts[stream.host.0], stream.conn);
-        let allowed = host.session.read_allowance(now, conn);
-        let room = allowed.min(self.receive.len());
+        let room = host.session.read_size(now, conn, self.receive.len());
         if room == 0 {
             self.net.queue(key);
             return 0;

@@ -15,7 +15,7 @@ use crate::base::{limits, memory};
 use crate::disk::content::{BLOCKS_MAX, Content};
 use crate::disk::error::{self, DiskWarning};
 use crate::disk::files::{Files, Place, Room};
-use crate::disk::jobs::{Check, Digests, Proof};
+use crate::disk::jobs::{Check, DONE_MAX, Digests, Proof};
 use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
 use crate::disk::verify::Running;
 use crate::engine::io::{BlockData, DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
@@ -44,7 +44,8 @@ pub trait Store {
     /// empty. Writes are carried out before it returns, the rest in slices by [`Store::work`].
     fn handle(&mut self, ops: &mut Vec<DiskOp>, received: &[u8], done: &mut VecDeque<DiskDone>);
 
-    /// Goes on with checks, digests and late hashing for about `budget`; true if more is left.
+    /// Goes on with checks, digests and late hashing for about `budget`, or until there is enough to be heard; true
+    /// if more is left.
     fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool;
 
     /// Reads a range within a verified piece, neighbouring blocks as one if wished; `out` is as long as
@@ -281,7 +282,8 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
 
     fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool {
         let mut budget = budget.0;
-        while budget > 0 {
+        let enough = done.len() + DONE_MAX;
+        while budget > 0 && done.len() < enough {
             if let Some(&(torrent, piece)) = self.behind.front() {
                 if !self.catch_up(torrent, piece, &mut budget, done) {
                     self.behind.pop_front();
@@ -657,9 +659,11 @@ fn answer(
     }
 }
 
-/// The buffer for reading back, made at its first use.
+/// The buffer for reading back, made at its first use: of fresh zeros, which take no memory until they are written.
 fn scratch(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
-    buffer.resize(bytes, 0);
+    if buffer.len() != bytes {
+        *buffer = vec![0; bytes];
+    }
     buffer
 }
 

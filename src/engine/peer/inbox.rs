@@ -93,6 +93,18 @@ impl Inbox {
         }
     }
 
+    /// How much of `room` to read into: if what comes are blocks, the read then ends with one of them. What is
+    /// never cut is never copied, and takes no buffer.
+    pub fn read_size(&self, room: usize) -> usize {
+        let head = self.partial.first_chunk::<4>();
+        let length = head.map_or(0, |head| u32::from_be_bytes(*head) as usize + head.len());
+        let missing = length.saturating_sub(self.partial.len());
+        match room.checked_sub(missing).map(|rest| rest / BUFFER) {
+            Some(blocks @ 1..) => missing + blocks * BUFFER,
+            Some(0) | None => room,
+        }
+    }
+
     /// Gives the buffer back when the connection ends.
     pub fn close(&mut self, pool: &mut Pool) {
         pool.give(std::mem::take(&mut self.partial));
@@ -135,7 +147,7 @@ impl Pool {
 }
 
 const BUFFER: usize = limits::BLOCK as usize + message::PIECE_HEADER;
-const KEPT: usize = 16;
+const KEPT: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +226,23 @@ mod tests {
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read(&single), want);
+    }
+
+    #[test]
+    fn a_read_of_the_right_size_ends_with_a_block_wherever_the_last_one_ended() {
+        let room = 262_144;
+        let block = [&[0, 0, 0x40, 9, 7], [0; BUFFER - 5].as_slice()].concat();
+        for at in [0, 1, 3, 4, 5, 13, 9_000, BUFFER - 1] {
+            let (mut inbox, mut pool) = (Inbox::default(), Pool::default());
+            inbox.keep(&block[..at], &mut pool);
+            let size = inbox.read_size(room);
+            assert!(size <= room && size > room - 2 * BUFFER, "{at}: {size}");
+            // Of less than a length nothing is known.
+            let whole = if at < 4 { size } else { at + size };
+            assert_eq!(whole % BUFFER, 0, "{at}: {size}");
+            // A small room, that of a rate limit, is used as it is.
+            assert_eq!(inbox.read_size(10_000), 10_000);
+        }
     }
 
     #[test]

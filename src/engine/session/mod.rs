@@ -363,6 +363,16 @@ impl Session {
         }
     }
 
+    /// How many bytes to read from `conn` into a buffer of `room`, so that the read ends where a block does; see
+    /// [`Session::read_allowance`].
+    pub fn read_size(&self, now: Instant, conn: ConnId, room: usize) -> usize {
+        let room = self.read_allowance(now, conn).min(room);
+        match self.conns.get(conn).map(|conn| &conn.kind) {
+            Some(Kind::Peer { inbox, .. }) => inbox.read_size(room),
+            _ => room,
+        }
+    }
+
     fn add(
         &mut self,
         now: Instant,
