@@ -7,7 +7,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{self, FileType, FlockOperation, OFlags, SeekFrom};
@@ -32,9 +32,10 @@ pub struct OsFiles {
     open_max: usize,
     /// Counts uses, for finding the file that was not used for longest.
     uses: u64,
-    directory: Option<Directory>,
+    /// The directories that were used last, the very last at the end.
+    directories: Vec<Directory>,
     /// Directories in which a file or directory was made since they were synced.
-    unsynced: BTreeSet<(TorrentId, String)>,
+    unsynced: BTreeMap<TorrentId, BTreeSet<String>>,
 }
 
 struct Open {
@@ -44,7 +45,7 @@ struct Open {
     used: u64,
 }
 
-/// The directory that was used last: files of one directory come one after the other.
+/// A directory that was walked to: files of one come one after the other.
 struct Directory {
     torrent: TorrentId,
     path: String,
@@ -60,15 +61,15 @@ impl Default for OsFiles {
 }
 
 impl OsFiles {
-    /// Keeps at most `open_max` files open, and one directory.
+    /// Keeps at most `open_max` files open, and four directories.
     pub fn new(open_max: usize) -> Self {
         Self {
             torrents: BTreeMap::new(),
             open: BTreeMap::new(),
             open_max: open_max.max(1),
             uses: 0,
-            directory: None,
-            unsynced: BTreeSet::new(),
+            directories: Vec::new(),
+            unsynced: BTreeMap::new(),
         }
     }
 
@@ -81,8 +82,8 @@ impl OsFiles {
                 return Ok(None);
             }
             self.open.remove(&file);
-            while self.open.len() >= self.open_max {
-                self.close_oldest();
+            if self.open.len() >= self.open_max {
+                self.close_oldest(self.open_max.div_ceil(8));
             }
             let Some(fd) = self.open_anew(file, write)? else {
                 self.see(file, Seen::Missing);
@@ -114,9 +115,9 @@ impl OsFiles {
     fn open_anew(&mut self, file: FileId, write: bool) -> Result<Option<OwnedFd>, DiskError> {
         let tree = self.tree(file.torrent)?;
         let meta = Arc::clone(&tree.meta);
-        let (place, full) = (tree.path(file), tree.place.allocate == Allocate::Full);
+        let full = tree.place.allocate == Allocate::Full;
         if write && tree.place.read_only {
-            return Err(system("write", &place, Errno::ROFS));
+            return Err(system("write", &tree.path(file), Errno::ROFS));
         }
         let hidden;
         let (path, length) = match meta.files.get(file.file as usize) {
@@ -130,10 +131,8 @@ impl OsFiles {
         let mut new = self.seen(file) == Seen::Missing;
         // Each turn but the last changes something that stood in the way.
         for _ in 0..OPEN_TRIES {
-            let cached = self
-                .directory
-                .as_ref()
-                .is_some_and(|cached| cached.torrent == file.torrent && cached.path == directory);
+            let mut cached = self.directories.iter();
+            let cached = cached.any(|at| at.torrent == file.torrent && at.path == directory);
             let opened = match self.enter(file.torrent, directory, write) {
                 Ok(Some(parent)) if write && new => {
                     open_at(parent, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
@@ -145,34 +144,32 @@ impl OsFiles {
             };
             match opened {
                 Ok(fd) if write && new => {
-                    // Directories above may have been made on the way.
-                    for path in and_above(directory) {
-                        self.unsynced.insert((file.torrent, String::from(path)));
+                    let unsynced = self.unsynced.entry(file.torrent).or_default();
+                    if !unsynced.contains(directory) {
+                        unsynced.insert(String::from(directory));
                     }
                     if full {
-                        reserve_all(&fd, length).map_err(|e| system("allocate", &place, e))?;
+                        let reserved = reserve_all(&fd, length);
+                        reserved.map_err(|e| system("allocate", &self.path(file), e))?;
                     }
                     return Ok(Some(fd));
                 }
-                Ok(fd) => return regular(fd, &place).map(Some),
+                Ok(fd) => return regular(fd, || self.path(file)).map(Some),
                 Err(Errno::EXIST) => new = false,
                 // The cached directory itself may have been removed.
-                Err(Errno::NOENT) if cached => self.directory = None,
+                Err(Errno::NOENT) if cached => self.leave(file.torrent),
                 Err(Errno::NOENT) if !write => return Ok(None),
                 Err(Errno::NOENT) => new = true,
                 Err(Errno::MFILE | Errno::NFILE) if !self.open.is_empty() => {
-                    let keep = self.open.len() / 2;
-                    while self.open.len() > keep {
-                        self.close_oldest();
-                    }
+                    self.close_oldest(self.open.len().div_ceil(2));
                 }
                 Err(errno) => return Err(self.failed("open", file, errno)),
             }
         }
-        Err(system("open", &place, Errno::AGAIN))
+        Err(system("open", &self.path(file), Errno::AGAIN))
     }
 
-    /// Makes the directory `path` of a torrent the current one; `None` if it isn't there and not to be made.
+    /// Makes the directory `path` of a torrent the last used one; `None` if it isn't there and not to be made.
     fn enter(
         &mut self,
         torrent: TorrentId,
@@ -180,24 +177,44 @@ impl OsFiles {
         make: bool,
     ) -> Result<Option<&OwnedFd>, Errno> {
         let tree = self.torrents.get_mut(&torrent).ok_or(Errno::NODEV)?;
-        let above = self.directory.take_if(|last| last.torrent == torrent);
-        let walked = match above {
-            Some(here) if here.path == path => Ok(Descent::Found(here.fd)),
-            Some(above) if below(path, &above.path).is_some() => {
-                let rest = below(path, &above.path).unwrap_or(path);
-                descend(above.fd, rest, make)
-            }
-            Some(_) | None => {
-                let root = tree.root_again();
-                root.and_then(|root| descend(root, path, make))
+        let leads = |at: &Directory| at.path == path || below(path, &at.path).is_some();
+        let known = self.directories.iter().enumerate();
+        let known = known.filter(|(_, at)| at.torrent == torrent && leads(at));
+        let known = known.max_by_key(|(_, at)| at.path.len()).map(|at| at.0);
+        let here = match known.map(|at| self.directories.remove(at)) {
+            Some(here) if here.path == path => here,
+            above => {
+                let (above, from) = match above {
+                    Some(above) => (above.fd, above.path),
+                    None => (tree.root_again()?, String::new()),
+                };
+                let rest = below(path, &from).unwrap_or(path);
+                let unsynced = self.unsynced.entry(torrent).or_default();
+                let mut note = |parent: usize| {
+                    let parent = match parent {
+                        0 => from.as_str(),
+                        parent => &path[..path.len() - rest.len() + parent],
+                    };
+                    unsynced.insert(String::from(parent));
+                };
+                let note: &mut dyn FnMut(usize) = &mut note;
+                let Descent::Found(fd) = descend(above, rest, make.then_some(note))? else {
+                    return Ok(None);
+                };
+                let path = String::from(path);
+                Directory { torrent, path, fd }
             }
         };
-        let Descent::Found(fd) = walked? else {
-            return Ok(None);
-        };
-        let path = String::from(path);
-        let here = self.directory.insert(Directory { torrent, path, fd });
-        Ok(Some(&here.fd))
+        if self.directories.len() >= DIRECTORIES {
+            self.directories.remove(0);
+        }
+        self.directories.push(here);
+        Ok(self.directories.last().map(|last| &last.fd))
+    }
+
+    /// Closes the directories of a torrent.
+    fn leave(&mut self, torrent: TorrentId) {
+        self.directories.retain(|at| at.torrent != torrent);
     }
 
     /// The error of a system call on `file`; one that may mean that the disk is gone asks the root.
@@ -222,10 +239,12 @@ impl OsFiles {
         }
     }
 
-    fn close_oldest(&mut self) {
-        let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
-        if let Some(file) = oldest.map(|(file, _)| *file) {
-            self.open.remove(&file);
+    /// Closes the `count` files that were not used for longest: some at once, since each takes a look at all.
+    fn close_oldest(&mut self, count: usize) {
+        let mut uses: Vec<u64> = self.open.values().map(|open| open.used).collect();
+        if let Some(last) = count.min(uses.len()).checked_sub(1) {
+            let (_, last, _) = uses.select_nth_unstable(last);
+            self.open.retain(|_, open| open.used > *last);
         }
     }
 
@@ -263,7 +282,12 @@ impl OsFiles {
             tree.claim = Claim::None;
         }
         self.open.retain(|file, _| file.torrent != torrent);
-        self.directory.take_if(|last| last.torrent == torrent);
+        self.leave(torrent);
+    }
+
+    fn path(&self, file: FileId) -> PathBuf {
+        let tree = self.torrents.get(&file.torrent);
+        tree.map(|tree| tree.path(file)).unwrap_or_default()
     }
 
     /// How long `file` will be; `None` of the part file.
@@ -380,7 +404,7 @@ impl Files for OsFiles {
     fn remove(&mut self, torrent: TorrentId) {
         self.close_all(torrent);
         self.torrents.remove(&torrent);
-        self.unsynced.retain(|(of, _)| *of != torrent);
+        self.unsynced.remove(&torrent);
     }
 
     fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
@@ -544,8 +568,8 @@ impl Files for OsFiles {
             .map_or("", |entry| &entry.path);
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         for path in and_above(directory) {
-            let key = (file.torrent, String::from(path));
-            if !self.unsynced.contains(&key) {
+            let unsynced = self.unsynced.get(&file.torrent);
+            if !unsynced.is_some_and(|unsynced| unsynced.contains(path)) {
                 continue;
             }
             let synced = match self.enter(file.torrent, path, false) {
@@ -554,7 +578,9 @@ impl Files for OsFiles {
                 Err(errno) => Err(errno),
             };
             synced.map_err(|errno| self.failed("sync", file, errno))?;
-            self.unsynced.remove(&key);
+            if let Some(unsynced) = self.unsynced.get_mut(&file.torrent) {
+                unsynced.remove(path);
+            }
         }
         Ok(Some(stamp_of(&stat)))
     }
@@ -569,8 +595,7 @@ impl Files for OsFiles {
 
     fn changed(&mut self, file: FileId) -> DiskError {
         self.open.remove(&file);
-        let tree = self.torrents.get(&file.torrent);
-        let path = tree.map(|tree| tree.path(file)).unwrap_or_default();
+        let path = self.path(file);
         let why = "bytes that were verified are there no longer";
         refused(DiskErrorKind::Changed, "read", &path, why)
     }
@@ -584,16 +609,19 @@ fn and_above(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn regular(fd: OwnedFd, path: &Path) -> Result<OwnedFd, DiskError> {
-    let stat = fs::fstat(&fd).map_err(|errno| system("look at", path, errno))?;
+fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<OwnedFd, DiskError> {
+    let stat = fs::fstat(&fd).map_err(|errno| system("look at", &path(), errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(fd),
-        _ => Err(not_regular(path)),
+        _ => Err(not_regular(&path())),
     }
 }
 
 /// Bytes copied at once.
 const COPY: usize = 256 * 1024;
+
+/// A read brings the end of a piece and the beginning of another; and somewhere else files are synced.
+const DIRECTORIES: usize = 4;
 
 /// Existing, directory gone, made by another, out of descriptors, and once more.
 const OPEN_TRIES: u32 = 5;

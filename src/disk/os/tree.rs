@@ -110,7 +110,7 @@ impl Tree {
                 continue;
             }
             if here.as_ref().is_none_or(|(path, _)| *path != directory) {
-                let walked = self.root().and_then(|root| descend(root, directory, false));
+                let walked = self.root().and_then(|root| descend(root, directory, None));
                 match walked {
                     Ok(Descent::Found(fd)) => here = Some((directory, fd)),
                     Ok(Descent::Missing { parent, at }) => {
@@ -126,8 +126,8 @@ impl Tree {
             let Some((_, parent)) = &here else {
                 continue;
             };
-            let path = self.place.root.join(&entry.path);
-            let found = look(parent, name, &path)?;
+            let path = || self.place.root.join(&entry.path);
+            let found = look(parent, name, path)?;
             if is_wanted || found.is_some() {
                 *stamp = found.as_ref().map(stamp_of);
             }
@@ -144,7 +144,7 @@ impl Tree {
                 Some(false) => Seen::There,
                 Some(true) if !self.place.force => {
                     let why = format!("it is longer than the {} bytes wanted", entry.length);
-                    return Err(refused(DiskErrorKind::Longer, "use", &path, &why));
+                    return Err(refused(DiskErrorKind::Longer, "use", &path(), &why));
                 }
                 Some(true) => Seen::Long,
             };
@@ -188,7 +188,7 @@ impl Tree {
     fn look_at_parts(&self) -> Option<i64> {
         let root = self.root().ok()?;
         let name = parts::name(&self.meta);
-        let found = look(&root, &name, &self.place.root.join(&name)).ok()??;
+        let found = look(&root, &name, || self.place.root.join(&name)).ok()??;
         Some(stamp_of(&found).modified)
     }
 
@@ -259,9 +259,10 @@ impl Tree {
     /// As [`Tree::root`]; a directory on another file system will do too, if it has the torrent's files: the
     /// disk is back under another number. An empty mount point has none of them.
     pub(super) fn root_again(&mut self) -> Result<OwnedFd, Errno> {
-        let Err(Errno::NODEV) = self.root() else {
-            return self.root();
-        };
+        match self.root() {
+            Err(Errno::NODEV) => {}
+            result => return result,
+        }
         let fd = open_directory(&self.place.root).map_err(|_| Errno::NODEV)?;
         let known = self.meta.files.iter().zip(&self.files);
         let known = known.filter(|(entry, seen)| entry.length > 0 && **seen != Seen::Missing);
@@ -269,10 +270,10 @@ impl Tree {
         for (entry, _) in known.take(KNOWN_AGAIN) {
             let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
             let above = fd.try_clone().map_err(|_| Errno::MFILE)?;
-            let Descent::Found(parent) = descend(above, directory, false)? else {
+            let Descent::Found(parent) = descend(above, directory, None)? else {
                 return Err(Errno::NODEV);
             };
-            let there = look(&parent, name, Path::new(name));
+            let there = look(&parent, name, || PathBuf::from(name));
             if there.is_ok_and(|stat| stat.is_none()) {
                 return Err(Errno::NODEV);
             }
@@ -304,21 +305,31 @@ pub(super) enum Descent {
     },
 }
 
-/// Walks from `start` down `path`, an element at a time and through no symlink.
-pub(super) fn descend(start: OwnedFd, path: &str, make: bool) -> Result<Descent, Errno> {
+/// Walks from `start` down `path`, an element at a time and through no symlink. What is missing is made if `made` is
+/// there, which is told in what it was made: how long the path to that is.
+pub(super) fn descend(
+    start: OwnedFd,
+    path: &str,
+    mut made: Option<&mut dyn FnMut(usize)>,
+) -> Result<Descent, Errno> {
     let mut fd = start;
     let mut at = 0;
     for element in path.split('/').filter(|_| !path.is_empty()) {
+        let above = at;
         at += element.len() + usize::from(at > 0);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        fd = match open_at(&fd, element, flags) {
-            Ok(next) => next,
-            Err(Errno::NOENT) if !make => return Ok(Descent::Missing { parent: fd, at }),
-            Err(Errno::NOENT) => match fs::mkdirat(&fd, element, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => open_at(&fd, element, flags)?,
-                Err(errno) => return Err(errno),
-            },
-            Err(errno) => return Err(errno),
+        fd = match (open_at(&fd, element, flags), &mut made) {
+            (Ok(next), _) => next,
+            (Err(Errno::NOENT), None) => return Ok(Descent::Missing { parent: fd, at }),
+            (Err(Errno::NOENT), Some(made)) => {
+                match fs::mkdirat(&fd, element, Mode::from_raw_mode(0o777)) {
+                    Ok(()) => made(above),
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                open_at(&fd, element, flags)?
+            }
+            (Err(errno), _) => return Err(errno),
         };
     }
     Ok(Descent::Found(fd))
@@ -389,14 +400,18 @@ pub(super) fn fits(max: u64, meta: &Metainfo, place: &Place) -> Result<(), DiskE
 }
 
 /// What is at a target; `None` if nothing is.
-fn look(parent: &OwnedFd, name: &str, path: &Path) -> Result<Option<Stat>, DiskError> {
+fn look(
+    parent: &OwnedFd,
+    name: &str,
+    path: impl Fn() -> PathBuf,
+) -> Result<Option<Stat>, DiskError> {
     let stat = match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(system("look at", path, errno)),
+        Err(errno) => return Err(system("look at", &path(), errno)),
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(not_regular(path));
+        return Err(not_regular(&path()));
     }
     Ok(Some(stat))
 }
