@@ -1,6 +1,8 @@
 //! What this machine can't go below: one thread that moves 1 GiB and does nothing else.
 //!
 //!     floor download DIR    receive from a socket, SHA-1, write to a new file
+//!     floor crowd DIR       the same from 12 sockets in turns
+//!     floor files DIR       the same into 10,000 new files of 16 KiB; 156 MiB, and the figure is for 1 GiB
 //!     floor upload DIR      read blocks of 16 KiB from a file, send them
 //!     floor recheck DIR     read a file, SHA-1
 //!
@@ -17,42 +19,98 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use sha1::{Digest as _, Sha1};
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
     let [_, kind, dir] = &arguments[..] else {
-        panic!("usage: floor download|upload|recheck DIR");
+        panic!("usage: floor download|crowd|files|upload|recheck DIR");
     };
-    let path = Path::new(dir).join("floor.bin");
+    let dir = Path::new(dir).join("floor");
+    fs::create_dir(&dir).unwrap();
+    let path = dir.join("file");
     let seconds = match kind.as_str() {
-        "download" => download(&path),
+        "download" => download(&path, 1),
+        "crowd" => download(&path, 12),
+        "files" => files(&dir),
         "upload" => upload(&path),
         _ => recheck(&path),
     };
-    fs::remove_file(&path).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
     println!("{seconds:.3}");
 }
 
-fn download(path: &Path) -> f64 {
-    let (mut here, mut there) = pair();
-    let sender = thread::spawn(move || {
-        let bytes = noise();
-        (0..GIB / PIECE).for_each(|_| there.write_all(&bytes).unwrap());
-    });
+fn download(path: &Path, senders: usize) -> f64 {
+    let mut senders = Senders::start(senders, GIB / PIECE);
     let file = File::create(path).unwrap();
     let mut piece = vec![0; PIECE];
     let began = spent();
     for at in 0..GIB / PIECE {
-        here.read_exact(&mut piece).unwrap();
+        senders.receive(at, &mut piece);
         black_box(Sha1::digest(&piece));
         file.write_all_at(&piece, (at * PIECE) as u64).unwrap();
     }
     let seconds = spent() - began;
-    sender.join().unwrap();
+    senders.end();
     seconds
+}
+
+fn files(dir: &Path) -> f64 {
+    let pieces = FILES * BLOCK / PIECE;
+    let mut senders = Senders::start(1, pieces);
+    let mut piece = vec![0; PIECE];
+    let began = spent();
+    let mut below = dir.to_owned();
+    for at in 0..pieces {
+        senders.receive(at, &mut piece);
+        black_box(Sha1::digest(&piece));
+        for (file, block) in piece.chunks(BLOCK).enumerate() {
+            let file = at * (PIECE / BLOCK) + file;
+            if file.is_multiple_of(FILES / DIRECTORIES) {
+                below = dir.join(format!("d{file}"));
+                fs::create_dir(&below).unwrap();
+            }
+            let new = File::create_new(below.join(format!("f{file}")));
+            new.unwrap().write_all_at(block, 0).unwrap();
+        }
+    }
+    let seconds = spent() - began;
+    senders.end();
+    seconds * GIB as f64 / (pieces * PIECE) as f64
+}
+
+/// Threads that send pieces, of which each has its turn.
+struct Senders {
+    sockets: Vec<TcpStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Senders {
+    fn start(count: usize, pieces: usize) -> Self {
+        let (sockets, ends): (Vec<_>, Vec<_>) = (0..count).map(|_| pair()).unzip();
+        let sends = |(first, mut there): (usize, TcpStream)| {
+            let each = (first..pieces).step_by(count).len();
+            thread::spawn(move || {
+                let bytes = noise();
+                (0..each).for_each(|_| there.write_all(&bytes).unwrap());
+            })
+        };
+        let threads = ends.into_iter().enumerate().map(sends).collect();
+        Self { sockets, threads }
+    }
+
+    fn receive(&mut self, at: usize, piece: &mut [u8]) {
+        let turn = at % self.sockets.len();
+        self.sockets[turn].read_exact(piece).unwrap();
+    }
+
+    fn end(self) {
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    }
 }
 
 fn upload(path: &Path) -> f64 {
@@ -120,3 +178,5 @@ fn spent() -> f64 {
 const GIB: usize = 1 << 30;
 const PIECE: usize = 256 << 10;
 const BLOCK: usize = 16 << 10;
+const FILES: usize = 10_000;
+const DIRECTORIES: usize = 20;

@@ -382,10 +382,11 @@ def end(process):
 def floor(stage, row):
     """What one thread needs for the same bytes and nothing else."""
     where = {"w1disk": stage.disk}.get(row, stage.data)
-    kind = {"upload": "upload", "recheck": "recheck"}.get(row, "download")
-    if row not in ("w1", "w1disk", "upload", "recheck"):
+    kinds = {"w1": "download", "w1disk": "download", "w3": "crowd", "w4": "files", "upload": "upload", "recheck": "recheck"}
+    if row not in kinds:
         return None
     where.mkdir(exist_ok=True)
+    shutil.rmtree(where / "floor", ignore_errors=True)
     touch(GIB)
-    said = subprocess.run([FLOOR, kind, where], capture_output=True, text=True).stdout
+    said = subprocess.run([FLOOR, kinds[row], where], capture_output=True, text=True).stdout
     return {"cpu": float(said)} if said else None
