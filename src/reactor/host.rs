@@ -165,17 +165,20 @@ impl Host {
         self.hear_store(heard);
     }
 
-    /// Syncs one file of some torrent for a stop in good order; true if more is left.
-    pub(super) fn flush_store(&mut self, now: Instant, heard: &mut Vec<(HostId, Event)>) -> bool {
+    /// Syncs what is left for a stop in good order, a file at a time and while there is time.
+    pub(super) fn flush_store(
+        &mut self,
+        now: Instant,
+        heard: &mut Vec<(HostId, Event)>,
+        is_time: impl Fn() -> bool,
+    ) {
         self.note_totals(now);
         let torrents = self.session.snapshot(now).torrents;
-        let mut torrents = torrents
-            .iter()
-            .map(|it| it.torrent)
-            .chain(self.parting.iter().copied());
-        let more = torrents.any(|torrent| self.store.flush(torrent));
+        let torrents = torrents.iter().map(|it| it.torrent);
+        for torrent in torrents.chain(self.parting.iter().copied()) {
+            while self.store.flush(torrent) && is_time() {}
+        }
         self.hear_store(heard);
-        more
     }
 
     /// Takes back a torrent that the store refused. Of what the session wanted for it nothing is carried out.

@@ -244,7 +244,8 @@ impl Reactor {
         host.settle(&mut self.net, now, &[], &mut self.heard);
         if stops && !std::mem::replace(&mut host.stopping, true) {
             // The goodbyes are on their way already.
-            while host.flush_store(now, &mut self.heard) && self.clock.now() - now < FLUSH {}
+            let is_time = || self.clock.now() - now < FLUSH;
+            host.flush_store(now, &mut self.heard, is_time);
         }
         reply
     }

@@ -555,7 +555,16 @@ impl Files for OsFiles {
             let stamp = self.sync(apart)?;
             return Ok(stamp.map(|stamp| Stamp { size, ..stamp }));
         }
-        let Some(fd) = self.open(file, false)? else {
+        // Who is not open by now will hardly be written to again.
+        let opened = match self.open.contains_key(&file) {
+            true => None,
+            false => match self.open_anew(file, false)? {
+                None => return Ok(None),
+                opened => opened,
+            },
+        };
+        let known = self.open.get(&file).map(|open| &open.fd);
+        let Some(fd) = opened.as_ref().or(known) else {
             return Ok(None);
         };
         // Not only its data: a stamp that is taken now must be what is found after a power cut.
