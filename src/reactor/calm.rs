@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use crate::base::time::Instant;
 
-/// How far apart turns are when it is calm: 40 a second.
-pub(super) const REST: Duration = Duration::from_millis(25);
+/// How far apart turns are when it is calm: 33 a second.
+pub(super) const REST: Duration = Duration::from_millis(30);
 
 /// Whether it is calm, from what the turns did lately.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Calm {
 
 /// What is counted together.
 const WINDOW: Duration = Duration::from_millis(200);
-/// More than 40 turns a second, which is what calm allows.
+/// 45 turns a second: more than calm allows.
 const BUSY_TURNS: u32 = 9;
 /// 4 MiB a second: with more to move, a rest would fill a small socket buffer.
 const MOVED_MAX: usize = 800 * 1024;
@@ -86,15 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn many_turns_that_move_little_are_spread_to_forty_a_second() {
+    fn many_turns_that_move_little_are_spread_to_thirty_three_a_second() {
         let mut calm = Calm::default();
         turns(&mut calm, 1000, 10, 16_384);
         assert_eq!(calm.rest(at(1990)), REST);
         assert_eq!(calm.rest(at(2000)), REST - Duration::from_millis(10));
         assert_eq!(calm.rest(at(2100)), Duration::ZERO);
         // At its own pace it stays calm.
-        turns(&mut calm, 2010, 25, 30_000);
-        assert_eq!(calm.rest(at(2985)), REST);
+        turns(&mut calm, 2010, 30, 30_000);
+        assert_eq!(calm.rest(at(3000)), REST);
     }
 
     #[test]
