@@ -178,8 +178,7 @@ impl Demo {
     }
 
     fn torrent(&self) -> Option<TorrentSnapshot> {
-        let snapshot = self.reactor.snapshot(self.leecher);
-        snapshot.torrents.into_iter().next()
+        self.reactor.torrents(self.leecher).into_iter().next()
     }
 }
 

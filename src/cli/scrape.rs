@@ -91,7 +91,7 @@ fn ask(
         if interrupts.came() {
             return Err(Error::Interrupted);
         }
-        let torrents = reactor.snapshot(host).torrents;
+        let torrents = reactor.torrents(host);
         let is_over = !torrents.iter().any(|torrent| torrent.has_source);
         if is_over || reactor.now() - began >= WHOLE {
             break;

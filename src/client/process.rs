@@ -300,8 +300,7 @@ impl Client {
     pub fn snapshots(&self) -> Vec<TorrentSnapshot> {
         let mut now: BTreeMap<_, _> = self
             .reactor
-            .snapshot(self.host)
-            .torrents
+            .torrents(self.host)
             .into_iter()
             .map(|it| (it.torrent, it))
             .collect();
@@ -441,7 +440,7 @@ impl Client {
             return;
         }
         self.judge_due = now + JUDGE_EVERY;
-        for torrent in self.reactor.snapshot(self.host).torrents {
+        for torrent in self.reactor.torrents(self.host) {
             let Some(download) = self.downloads.get_mut(&torrent.torrent) else {
                 continue;
             };
@@ -459,7 +458,7 @@ impl Client {
         if !self.downloads.values().any(ended) {
             return Ok(());
         }
-        let torrents = self.reactor.snapshot(self.host).torrents;
+        let torrents = self.reactor.torrents(self.host);
         for torrent in torrents {
             let id = torrent.torrent;
             let download = self.downloads.get_mut(&id);
@@ -582,8 +581,8 @@ impl Client {
         if let Event::DiskTrouble { torrent, error } = event
             && error.kind == DiskErrorKind::Full
             && let Some(download) = self.downloads.get(torrent)
-            && let snapshot = self.reactor.snapshot(self.host)
-            && let Some(it) = snapshot.torrents.iter().find(|it| it.torrent == *torrent)
+            && let torrents = self.reactor.torrents(self.host)
+            && let Some(it) = torrents.iter().find(|it| it.torrent == *torrent)
             && let Ok(stat) = rustix::fs::statvfs(&download.plan().output_dir)
         {
             let need = it.bytes.saturating_sub(it.bytes_have);

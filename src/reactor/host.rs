@@ -173,8 +173,7 @@ impl Host {
         is_time: impl Fn() -> bool,
     ) {
         self.note_totals(now);
-        let torrents = self.session.snapshot(now).torrents;
-        let torrents = torrents.iter().map(|it| it.torrent);
+        let torrents = self.session.moved().map(|it| it.0);
         for torrent in torrents.chain(self.parting.iter().copied()) {
             while self.store.flush(torrent) && is_time() {}
         }
@@ -226,9 +225,8 @@ impl Host {
     /// Tells the store what was moved.
     pub(super) fn note_totals(&mut self, now: Instant) {
         self.totals_noted = now;
-        for it in self.session.snapshot(now).torrents {
-            let (down, up) = (it.downloaded, it.uploaded);
-            self.store.handle_totals(it.torrent, down, up);
+        for (torrent, down, up) in self.session.moved() {
+            self.store.handle_totals(torrent, down, up);
         }
     }
 

@@ -56,7 +56,7 @@ use crate::disk::{Budget, FileStore, Place, Store as _, Totals};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
-use crate::engine::stats::Snapshot;
+use crate::engine::stats::{Snapshot, TorrentSnapshot};
 use crate::net::resolver::SocketEvent;
 use crate::wire::metainfo::Metainfo;
 
@@ -325,7 +325,12 @@ impl Reactor {
         std::mem::take(&mut self.heard)
     }
 
-    /// How a session stands.
+    /// How the torrents of a session stand.
+    pub fn torrents(&self, host: HostId) -> Vec<TorrentSnapshot> {
+        self.hosts[host.0].session.torrents(self.clock.now())
+    }
+
+    /// How a session stands, with each of its peers.
     pub fn snapshot(&self, host: HostId) -> Snapshot {
         self.hosts[host.0].session.snapshot(self.clock.now())
     }

@@ -302,8 +302,9 @@ class Stage:
             if run.over():
                 return None
             rss = int(run.status()["VmRSS"].split()[0]) / 1024
-            connected = sum(f":{PORT:04X} " in line and " 01 " in line
-                            for line in Path("/proc/net/tcp").read_text().splitlines())
+            # Some listen on a socket for both families, and are found among those of IPv6.
+            connected = sum(f":{PORT:04X} " in line and " 01 " in line for table in ("tcp", "tcp6")
+                            for line in Path("/proc/net", table).read_text().splitlines())
             result = {"rss": rss, "cpu_ms": (run.cpu() - cpu) / 20 * 1000, "wakes_s": (run.wakes - wakes) / 20}
             return result if not swarm or connected >= 380 else None
         finally:

@@ -8,12 +8,28 @@ use crate::engine::peer::Peer;
 use crate::engine::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 
 impl Session {
-    /// How the session stands.
+    /// How the torrents stand.
+    pub fn torrents(&self, now: Instant) -> Vec<TorrentSnapshot> {
+        let seats = self.torrents.iter();
+        seats
+            .map(|(id, seat)| self.snapshot_of(now, id, seat))
+            .collect()
+    }
+
+    /// What each torrent has moved in this run: payload received, and sent.
+    pub fn moved(&self) -> impl Iterator<Item = (TorrentId, u64, u64)> {
+        self.torrents.iter().map(|(id, seat)| {
+            let flow = &seat.torrent.flow;
+            (id, flow.downloaded, flow.uploaded)
+        })
+    }
+
+    /// How the torrents stand and each of their peers: with many peers not for every turn.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for (id, seat) in self.torrents.iter() {
-            snapshot.torrents.push(self.snapshot_of(now, id, seat));
-        }
+        let mut snapshot = Snapshot {
+            torrents: self.torrents(now),
+            ..Snapshot::default()
+        };
         for (_, conn) in self.conns.iter() {
             if let Kind::Peer { torrent, peer, .. } = &conn.kind {
                 let seat = self.torrents.get(*torrent);
