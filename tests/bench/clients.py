@@ -49,6 +49,14 @@ class Minitorrent(Client):
         return ["-o", out, "--port", PORT, "--max-peers", peers, "--progress", "none", *alone]
 
 
+class Static(Minitorrent):
+    """The program for small machines, if docs/packaging/build-static has made it."""
+
+    def __init__(self):
+        path = TARGET / "static/minitorrent-x86_64"
+        self.name, self.path = "static", str(path) if path.exists() else None
+
+
 class Aria2(Client):
     binary = "aria2c"
 
@@ -143,9 +151,7 @@ class Rqbit(Client):
                 "--overwrite", torrent]
 
 
-
-
 def installed():
     """The clients that are here, minitorrent first."""
-    kinds = (Minitorrent, Aria2, Rtorrent, Qbittorrent, Transmission, Libtorrent, Rqbit)
+    kinds = (Minitorrent, Static, Aria2, Rtorrent, Qbittorrent, Transmission, Libtorrent, Rqbit)
     return [client for client in (kind() for kind in kinds) if client.path]

@@ -18,6 +18,8 @@ UNITS = {"cpu": "CPU-s/GiB", "wall": "wall s", "speed": "MiB/s", "rss": "RSS MiB
          "cpu_ms": "CPU ms/s", "wakes_s": "wake-ups/s", "ms": "ms", "size": "MiB on disk", "all": "MiB", "small": "MiB"}
 # Of memory the most counts, of speed too; of all else the least.
 PEAKS = {"rss", "speed"}
+# What is not another client.
+OURS = ("minitorrent", "static", "floor")
 # Clients slower than this in a paced row are not at full pace.
 FULL_PACE = 85
 
@@ -40,7 +42,7 @@ class Figures:
     def others(self, row, figure, at_full_pace=False):
         """The least of the other clients."""
         clients = self.rows.get(row, {})
-        rest = [got[figure] for name, got in clients.items() if name not in ("minitorrent", "floor") and figure in got
+        rest = [got[figure] for name, got in clients.items() if name not in OURS and figure in got
                 and not (at_full_pace and got.get("speed", 0) < FULL_PACE)]
         return min(rest, default=None)
 
@@ -69,6 +71,7 @@ class Figures:
             ("upload: RSS MiB", of("upload", "rss"), 1, 6, ""),
             ("recheck: CPU-s/GiB", of("recheck", "cpu"), 1.03, of("recheck", "cpu", "floor"), "the floor"),
             ("idle: RSS MiB", of("idle", "rss"), 1, 4, ""),
+            ("of the static program", of("idle", "rss", "static"), 1, 4, ""),
             ("idle: wake-ups/s", of("idle", "wakes_s"), 1, 1, ""),
             ("200 peers: RSS MiB", of("swarm", "rss"), 1, 9, ""),
             ("200 peers: CPU ms/s", of("swarm", "cpu_ms"), 1, of("swarm", "cpu_ms", "rtorrent"), "rtorrent"),
@@ -132,7 +135,7 @@ def picture(figures):
         parts.append(f'<text x="10" y="{y}" font-weight="bold">{ROWS[row].replace("&", "&amp;")}</text>')
         y += 8
         for value, name in bars:
-            fill = {"minitorrent": "#c2410c", "floor": "#a3a3a3"}.get(name, "#3b6ea5")
+            fill = {"minitorrent": "#c2410c", "static": "#c2410c", "floor": "#a3a3a3"}.get(name, "#3b6ea5")
             parts.append(f'<text x="130" y="{y + 12}" text-anchor="end">{name}</text><rect x="138" y="{y + 1}" '
                          f'width="{max(1, value / most * 480):.0f}" height="14" fill="{fill}"/>'
                          f'<text x="{144 + value / most * 480:.0f}" y="{y + 12}">{value:.2f}</text>')
