@@ -41,7 +41,7 @@ impl Default for Memory {
     /// No limit.
     fn default() -> Self {
         Self {
-            receive: BUFFER,
+            receive: RECEIVE,
             send: BUFFER,
             read_back: BUFFER,
             peers: usize::MAX,
@@ -71,7 +71,7 @@ impl Memory {
         // The kernel counts its own overhead within, and reserves twice what is asked for.
         let share = (spare / 2 / peers).min(SOCKET_MAX) - PEER_OWN;
         Ok(Self {
-            receive: buffer,
+            receive: (spare / 8).min(RECEIVE) / FRAME * FRAME,
             send: buffer,
             read_back: buffer,
             peers,
@@ -87,6 +87,9 @@ impl Memory {
 /// The usual size of each buffer: larger calls are hardly cheaper and spill out of the cache.
 pub const BUFFER: usize = 256 * 1024;
 
+/// The receive buffer: as large, and as large as whole messages are (BEP 3: 13 bytes before each block).
+const RECEIVE: usize = BUFFER / BLOCK * FRAME;
+const FRAME: usize = BLOCK + 13;
 const BLOCK: usize = limits::BLOCK as usize;
 /// What the program takes without peers, with a torrent of a few pieces: measured, and rounded up.
 const PROGRAM: u64 = 4 << 20;

@@ -57,9 +57,9 @@ pub trait Files {
     fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool;
 
     /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed. What was
-    /// kept of unwanted files is removed if all of them are there.
-    /// [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if a wanted file is not there any more
-    /// under its name, or is too short.
+    /// kept of unwanted files is removed if all of them are there. Looks at all files as [`Files::survey`] does, with its
+    /// errors, and fails with [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if a wanted file is
+    /// not there any more under its name, or is too short.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
 
     /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it

@@ -49,7 +49,7 @@ impl Check {
         self.bad_sample.take()
     }
 
-    /// Goes on until `budget` is used up or there is enough to be heard; true when the check is through or has
+    /// Goes on until `budget` is used up or `enough` answers wait to be heard; true when the check is through or has
     /// failed, and said so.
     pub(super) fn slice<F: Files>(
         &mut self,
@@ -57,8 +57,8 @@ impl Check {
         scratch: &mut [u8],
         budget: &mut usize,
         done: &mut VecDeque<DiskDone>,
+        enough: usize,
     ) -> bool {
-        let enough = done.len() + DONE_MAX;
         while *budget > 0 && done.len() < enough {
             if self.at >= content.meta.geometry.total() {
                 done.push_back(self.ended(None));
@@ -344,4 +344,4 @@ const ZEROS_MAX: usize = 4 << 20;
 const UNREAD_COST: usize = 32;
 
 /// Answers after which somebody is to hear them: of a torrent of which nothing is there they come by the thousand.
-pub(super) const DONE_MAX: usize = 64;
+pub const DONE_MAX: usize = 64;

@@ -45,6 +45,7 @@ mod verify;
 
 pub use error::DiskWarning;
 pub use files::{Allocate, FileId, Files, Place, Room, Stamp};
+pub use jobs::DONE_MAX;
 pub use nodes::NodesFile;
 pub use os::OsFiles;
 pub use resume::{Journal, OsState, StateFiles, Totals};

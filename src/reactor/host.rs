@@ -176,6 +176,9 @@ impl Host {
         let torrents = self.session.moved().map(|it| it.0);
         for torrent in torrents.chain(self.parting.iter().copied()) {
             while self.store.flush(torrent) && is_time() {}
+            if !is_time() {
+                break;
+            }
         }
         self.hear_store(heard);
     }

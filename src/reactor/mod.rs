@@ -52,7 +52,7 @@ use self::sockets::{SocketKey, Sockets, Source};
 use crate::base::limits;
 use crate::base::memory::Memory;
 use crate::base::time::{Instant, earliest};
-use crate::disk::{Budget, FileStore, Place, Store as _, Totals};
+use crate::disk::{Budget, DONE_MAX, FileStore, Place, Store as _, Totals};
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Reply};
 use crate::engine::io::{DiskError, Event, Input, TorrentId};
@@ -255,11 +255,12 @@ impl Reactor {
         self.hosts[host.0].store.totals(torrent)
     }
 
-    /// For a torrent that is complete: makes its empty files and cuts longer ones, if that was allowed.
+    /// For a torrent that is complete: makes its empty files, cuts longer ones if that was allowed, and sees whether all
+    /// are still there.
     ///
     /// # Errors
     ///
-    /// What the disk says.
+    /// What the disk says; [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if a file has gone.
     pub fn finish(&mut self, host: HostId, torrent: TorrentId) -> Result<(), DiskError> {
         self.hosts[host.0].store.finish(torrent)
     }
@@ -620,11 +621,12 @@ impl Reactor {
             while host.has_job && spent < jobs::SLICE && !host.retired {
                 let budget = Budget(self.jobs.budget());
                 host.has_job = host.store.work(budget, &mut host.done);
+                let is_short = host.done.len() >= DONE_MAX;
                 host.settle(&mut self.net, now, &[], &mut self.heard);
                 let ended = self.clock.now();
                 spent += ended - began;
-                // The last slice of a job is short for another reason than speed.
-                if host.has_job {
+                // The last slice of a job, and one that had much to say, is short for another reason than speed.
+                if host.has_job && !is_short {
                     self.jobs.handle_slice(began, ended);
                 }
                 began = ended;

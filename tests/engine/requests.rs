@@ -215,11 +215,15 @@ fn who_refuses_one_request_among_blocks_goes_on_without_a_rest() {
     };
     scene.run_to(1.1);
     gives(&mut scene, 0);
-    let (piece, index) = place(31);
-    scene.says(one, Message::Reject(block(piece, index)));
+    for at in [30, 31] {
+        let (piece, index) = place(at);
+        scene.says(one, Message::Reject(block(piece, index)));
+    }
     (1..10).for_each(|at| gives(&mut scene, at));
-    let again = format!("request {}", asked[31]);
-    assert!(scene.sent(one).contains(&again), "at once");
+    let sent = scene.sent(one);
+    for again in [30, 31].map(|at| format!("request {}", asked[at])) {
+        assert!(sent.contains(&again), "at once: {again} of {sent:?}");
+    }
 }
 
 #[test]

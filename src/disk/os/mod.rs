@@ -25,7 +25,8 @@ use tree::{Claim, Descent, PARTS, Seen, Tree, below, descend, not_regular, open_
 ///
 /// Every path is walked from the output directory, one element at a time, with `O_NOFOLLOW`. The output
 /// directory itself is opened by its name at each walk and must lie on the file system that it was on at
-/// first: what is written never lands in the mount point of a disk that has gone.
+/// first: what is written never lands in the mount point of a disk that has gone. The last directories stay open, and
+/// are believed until one of them lacks what it should have: what is moved away is written to where it is now.
 pub struct OsFiles {
     torrents: BTreeMap<TorrentId, Tree>,
     open: BTreeMap<FileId, Open>,
@@ -34,8 +35,8 @@ pub struct OsFiles {
     uses: u64,
     /// The directories that were used last, the very last at the end.
     directories: Vec<Directory>,
-    /// Directories in which a file or directory was made since they were synced.
-    unsynced: BTreeMap<TorrentId, BTreeSet<String>>,
+    /// Directories that were synced in this run, and in which nothing was made since.
+    synced: BTreeMap<TorrentId, BTreeSet<String>>,
 }
 
 struct Open {
@@ -50,6 +51,12 @@ struct Directory {
     torrent: TorrentId,
     path: String,
     fd: OwnedFd,
+}
+
+impl Directory {
+    fn leads_to(&self, path: &str) -> bool {
+        self.path == path || below(path, &self.path).is_some()
+    }
 }
 
 impl Default for OsFiles {
@@ -69,7 +76,7 @@ impl OsFiles {
             open_max: open_max.max(1),
             uses: 0,
             directories: Vec::new(),
-            unsynced: BTreeMap::new(),
+            synced: BTreeMap::new(),
         }
     }
 
@@ -132,21 +139,20 @@ impl OsFiles {
         // Each turn but the last changes something that stood in the way.
         for _ in 0..OPEN_TRIES {
             let mut cached = self.directories.iter();
-            let cached = cached.any(|at| at.torrent == file.torrent && at.path == directory);
+            let cached = cached.any(|at| at.torrent == file.torrent && at.leads_to(directory));
             let opened = match self.enter(file.torrent, directory, write) {
                 Ok(Some(parent)) if write && new => {
                     open_at(parent, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
                 }
                 Ok(Some(parent)) if write => open_at(parent, name, OFlags::RDWR),
                 Ok(Some(parent)) => open_at(parent, name, OFlags::RDONLY),
-                Ok(None) => return Ok(None),
+                Ok(None) => Err(Errno::NOENT),
                 Err(errno) => Err(errno),
             };
             match opened {
                 Ok(fd) if write && new => {
-                    let unsynced = self.unsynced.entry(file.torrent).or_default();
-                    if !unsynced.contains(directory) {
-                        unsynced.insert(String::from(directory));
+                    if let Some(synced) = self.synced.get_mut(&file.torrent) {
+                        synced.remove(directory);
                     }
                     if full {
                         let reserved = reserve_all(&fd, length);
@@ -156,7 +162,7 @@ impl OsFiles {
                 }
                 Ok(fd) => return regular(fd, || self.path(file)).map(Some),
                 Err(Errno::EXIST) => new = false,
-                // The cached directory itself may have been removed.
+                // The cached directory, or one below it, may have been removed, and another be there.
                 Err(Errno::NOENT) if cached => self.leave(file.torrent),
                 Err(Errno::NOENT) if !write => return Ok(None),
                 Err(Errno::NOENT) => new = true,
@@ -177,9 +183,8 @@ impl OsFiles {
         make: bool,
     ) -> Result<Option<&OwnedFd>, Errno> {
         let tree = self.torrents.get_mut(&torrent).ok_or(Errno::NODEV)?;
-        let leads = |at: &Directory| at.path == path || below(path, &at.path).is_some();
         let known = self.directories.iter().enumerate();
-        let known = known.filter(|(_, at)| at.torrent == torrent && leads(at));
+        let known = known.filter(|(_, at)| at.torrent == torrent && at.leads_to(path));
         let known = known.max_by_key(|(_, at)| at.path.len()).map(|at| at.0);
         let here = match known.map(|at| self.directories.remove(at)) {
             Some(here) if here.path == path => here,
@@ -189,13 +194,15 @@ impl OsFiles {
                     None => (tree.root_again()?, String::new()),
                 };
                 let rest = below(path, &from).unwrap_or(path);
-                let unsynced = self.unsynced.entry(torrent).or_default();
+                let mut synced = self.synced.get_mut(&torrent);
                 let mut note = |parent: usize| {
                     let parent = match parent {
                         0 => from.as_str(),
                         parent => &path[..path.len() - rest.len() + parent],
                     };
-                    unsynced.insert(String::from(parent));
+                    if let Some(synced) = &mut synced {
+                        synced.remove(parent);
+                    }
                 };
                 let note: &mut dyn FnMut(usize) = &mut note;
                 let Descent::Found(fd) = descend(above, rest, make.then_some(note))? else {
@@ -404,7 +411,7 @@ impl Files for OsFiles {
     fn remove(&mut self, torrent: TorrentId) {
         self.close_all(torrent);
         self.torrents.remove(&torrent);
-        self.unsynced.remove(&torrent);
+        self.synced.remove(&torrent);
     }
 
     fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
@@ -555,16 +562,14 @@ impl Files for OsFiles {
             let stamp = self.sync(apart)?;
             return Ok(stamp.map(|stamp| Stamp { size, ..stamp }));
         }
-        // Who is not open by now will hardly be written to again.
-        let opened = match self.open.contains_key(&file) {
-            true => None,
-            false => match self.open_anew(file, false)? {
-                None => return Ok(None),
-                opened => opened,
-            },
-        };
-        let known = self.open.get(&file).map(|open| &open.fd);
-        let Some(fd) = opened.as_ref().or(known) else {
+        // A file that is not open by now will hardly be used again: it is not kept open.
+        let opened;
+        let fd = if let Some(open) = self.open.get(&file) {
+            &open.fd
+        } else if let Some(fd) = self.open_anew(file, false)? {
+            opened = fd;
+            &opened
+        } else {
             return Ok(None);
         };
         // Not only its data: a stamp that is taken now must be what is found after a power cut.
@@ -577,19 +582,18 @@ impl Files for OsFiles {
             .map_or("", |entry| &entry.path);
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         for path in and_above(directory) {
-            let unsynced = self.unsynced.get(&file.torrent);
-            if !unsynced.is_some_and(|unsynced| unsynced.contains(path)) {
+            let synced = self.synced.get(&file.torrent);
+            if synced.is_some_and(|synced| synced.contains(path)) {
                 continue;
             }
-            let synced = match self.enter(file.torrent, path, false) {
+            let done = match self.enter(file.torrent, path, false) {
                 Ok(Some(fd)) => retry_on_intr(|| fs::fsync(fd)),
                 Ok(None) => return Ok(None),
                 Err(errno) => Err(errno),
             };
-            synced.map_err(|errno| self.failed("sync", file, errno))?;
-            if let Some(unsynced) = self.unsynced.get_mut(&file.torrent) {
-                unsynced.remove(path);
-            }
+            done.map_err(|errno| self.failed("sync", file, errno))?;
+            let synced = self.synced.entry(file.torrent).or_default();
+            synced.insert(String::from(path));
         }
         Ok(Some(stamp_of(&stat)))
     }

@@ -475,6 +475,53 @@ fn a_directory_removed_under_us_is_made_again() {
 }
 
 #[test]
+fn a_file_is_synced_with_the_directories_in_which_something_was_made() {
+    let files = [
+        ("d/a", B, Regular),
+        ("d/e/b", B, Regular),
+        ("d/e/c", B, Regular),
+    ];
+    let mut scene = Scene::new(B, &files);
+    scene.add().expect("an empty place");
+    let synced = |scene: &mut Scene| {
+        let synced = scene.store.files_mut().synced.get(&torrent(0)).cloned();
+        Vec::from_iter(synced.unwrap_or_default())
+    };
+    let sync = |scene: &mut Scene, file| {
+        let torrent = torrent(0);
+        let result = scene.store.files_mut().sync(FileId { torrent, file });
+        assert!(matches!(result, Ok(Some(Stamp { size: B, .. }))));
+    };
+    assert_eq!(scene.write(0, 0..1), []);
+    sync(&mut scene, 0);
+    assert_eq!(synced(&mut scene), ["", "t", "t/d"]);
+    // The directory `e` is made in `d`, the file `b` in `e`.
+    assert_eq!(scene.write(1, 0..1), []);
+    assert_eq!(synced(&mut scene), ["", "t"]);
+    sync(&mut scene, 1);
+    assert_eq!(synced(&mut scene), ["", "t", "t/d", "t/d/e"]);
+    assert_eq!(scene.write(2, 0..1), []);
+    assert_eq!(synced(&mut scene), ["", "t", "t/d"]);
+}
+
+#[test]
+fn a_directory_that_was_exchanged_while_open_is_walked_to_again() {
+    let mut scene = Scene::new(B, &[("d/a", B, Regular), ("d/b", B, Regular)]);
+    scene.add().expect("an empty place");
+    scene.write_all();
+    scene.store.files_mut().open.clear();
+    let (t, x) = (scene.scratch.path("out/t"), scene.scratch.path("out/x"));
+    std_fs::create_dir_all(x.join("d")).expect("made");
+    for name in ["d/a", "d/b"] {
+        std_fs::copy(t.join(name), x.join(name)).expect("copied");
+    }
+    std_fs::remove_dir_all(&t).expect("there");
+    std_fs::rename(&x, &t).expect("moved");
+    let b = scene.read(1, 0, B as u32);
+    assert_eq!(b.as_deref(), Ok(&scene.content[B as usize..]));
+}
+
+#[test]
 fn a_full_allocation_reserves_the_whole_file_with_its_first_block() {
     let mut scene = Scene::new(64 * B, &[("a", 64 * B, Regular)]);
     let full = Place {

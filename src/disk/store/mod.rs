@@ -52,7 +52,8 @@ pub trait Store {
     /// `block`. [`DiskErrorKind::Changed`] if part of it is gone.
     fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError>;
 
-    /// For a torrent that is complete: makes its empty files, and cuts longer ones if that was allowed.
+    /// For a torrent that is complete: makes its empty files, cuts longer ones if that was allowed, and sees whether
+    /// all are still there. Errors: as [`Files::finish`].
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
 
     /// Notes in the journals what was verified, and syncs at most one file. To be called when
@@ -297,7 +298,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             } else if !self.proofs.is_empty() {
                 self.work_proof(&mut budget, done);
             } else if !self.checks.is_empty() {
-                self.work_check(&mut budget, done);
+                self.work_check(&mut budget, done, enough);
             } else {
                 return false;
             }

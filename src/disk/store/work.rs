@@ -141,7 +141,12 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         }
     }
 
-    pub(super) fn work_check(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
+    pub(super) fn work_check(
+        &mut self,
+        budget: &mut usize,
+        done: &mut VecDeque<DiskDone>,
+        enough: usize,
+    ) {
         let Some(mut job) = self.checks.pop_front() else {
             return;
         };
@@ -160,6 +165,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             scratch(&mut self.scratch, self.read_back),
             budget,
             done,
+            enough,
         );
         if let Some(resume) = &mut known.resume {
             if let Some(piece) = job.take_bad_sample() {

@@ -242,13 +242,17 @@ impl Torrent {
             self.pieces.release(block);
             if peer.choking_us {
                 peer.allowed_fast.retain(|piece| *piece != block.piece);
-            } else if peer.gave <= peer.refused || peer.pipeline.is_empty() {
-                // It would be asked for the same block again, and refuse again, as fast as the line allows.
-                peer.rest_until = cx.now + limits::REFUSED_REST;
-                self.pieces.disown(conn, None);
+            } else {
+                // Who gives in between has refused what was too much for its queue, and is asked again in time.
+                // Refusals of one moment are one, as its queue is full for each of them.
+                let again = peer.refused < cx.now && peer.gave < peer.refused;
+                if again || peer.downloaded == 0 || peer.pipeline.is_empty() {
+                    // It would be asked for the same block again, and refuse again, as fast as the line allows.
+                    peer.rest_until = cx.now + limits::REFUSED_REST;
+                    self.pieces.disown(conn, None);
+                }
+                peer.refused = cx.now;
             }
-            // Who gives in between has refused what was too much for its queue, and is asked again in time.
-            peer.refused = cx.now;
             cx.orders.push_back(Order::Refill(self.id));
         }
     }
