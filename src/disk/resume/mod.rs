@@ -212,6 +212,13 @@ impl Resume {
             .for_each(|file| self.lose_file(file, false));
     }
 
+    /// Somebody else is at work among the files: nothing of what we remember is believed any more.
+    pub(super) fn handle_strangers(&mut self) {
+        for piece in (0..self.meta.geometry.pieces()).map(Piece) {
+            self.lose(piece);
+        }
+    }
+
     /// The disk has gone or failed: what was not synced may have gone with it. Gives those pieces.
     pub(super) fn handle_trouble(&mut self) -> Vec<Piece> {
         let doubtful: Vec<Piece> = self

@@ -330,7 +330,15 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
     }
 
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
-        self.files.finish(torrent)
+        let result = self.files.finish(torrent);
+        let known = self.torrents.get_mut(&torrent);
+        if let (Err(error), Some(known)) = (&result, known)
+            && error.kind == DiskErrorKind::Changed
+            && let Some(resume) = &mut known.resume
+        {
+            resume.handle_strangers();
+        }
+        result
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -113,3 +113,41 @@ fn real_files_are_believed_after_a_kill_and_after_a_stop_and_not_after_an_edit()
     assert_eq!(check(&mut store), (39, true));
     assert_eq!(store.poll_warning().map(|it| it.kind), Some("disk.changed"));
 }
+
+#[test]
+fn after_an_end_at_which_a_file_was_too_short_nothing_is_believed() {
+    let scratch = Scratch::new();
+    let bytes = content(40 * B);
+    let files = [
+        ("x/a", 20 * BLOCKS, FileKind::Regular),
+        ("x/b", 20 * BLOCKS, FileKind::Regular),
+    ];
+    let meta = meta(B as u32, &files, &bytes);
+    let open = || {
+        let mut store: FileStore = Disk::new(OsFiles::new(3));
+        let added = store.add(torrent(0), Arc::clone(&meta), scratch.place());
+        added.map(|()| store).expect("free")
+    };
+    let cut = |name: &str, len: u64| {
+        let path = scratch.0.join("out/t/x").join(name);
+        let file = std::fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_len(len)).expect("there");
+    };
+    let mut store = open();
+    assert_eq!(check(&mut store).0, 0);
+    write(&mut store, &meta, &bytes, 0..10);
+    store.handle_timeout(Instant::from_micros(1_000_000));
+    // Cut, and grown again by what came later: of the same length, and with a hole.
+    cut("a", 9 * BLOCKS);
+    write(&mut store, &meta, &bytes, 10..40);
+    cut("b", 1000);
+    let ended = store.finish(torrent(0)).map_err(|error| error.kind);
+    assert_eq!(ended, Err(DiskErrorKind::Changed));
+    while store.flush(torrent(0)) {}
+    drop(store);
+
+    let mut store = open();
+    let (good, _) = check(&mut store);
+    // All of it was hashed: what is not there is not said to be.
+    assert_eq!(good, 19);
+}
