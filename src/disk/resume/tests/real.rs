@@ -25,6 +25,13 @@ impl Scratch {
             ..Place::new(self.0.join("out"))
         }
     }
+
+    /// A store of another life, with the torrent in it.
+    fn open(&self, meta: &Arc<Metainfo>) -> Result<FileStore, DiskError> {
+        let mut store: FileStore = Disk::new(OsFiles::new(3));
+        let added = store.add(torrent(0), Arc::clone(meta), self.place());
+        added.map(|()| store)
+    }
 }
 
 impl Drop for Scratch {
@@ -66,12 +73,7 @@ fn real_files_are_believed_after_a_kill_and_after_a_stop_and_not_after_an_edit()
         ("x/y/b", 20 * BLOCKS, FileKind::Regular),
     ];
     let meta = meta(B as u32, &files, &bytes);
-    let open = || {
-        let mut store: FileStore = Disk::new(OsFiles::new(3));
-        store
-            .add(torrent(0), Arc::clone(&meta), scratch.place())
-            .map(|()| store)
-    };
+    let open = || scratch.open(&meta);
     let mut store = open().expect("made");
     write(&mut store, &meta, &bytes, 0..30);
     let mut now = Instant::default();
@@ -123,11 +125,7 @@ fn after_an_end_at_which_a_file_was_too_short_nothing_is_believed() {
         ("x/b", 20 * BLOCKS, FileKind::Regular),
     ];
     let meta = meta(B as u32, &files, &bytes);
-    let open = || {
-        let mut store: FileStore = Disk::new(OsFiles::new(3));
-        let added = store.add(torrent(0), Arc::clone(&meta), scratch.place());
-        added.map(|()| store).expect("free")
-    };
+    let open = || scratch.open(&meta).expect("free");
     let cut = |name: &str, len: u64| {
         let path = scratch.0.join("out/t/x").join(name);
         let file = std::fs::File::options().write(true).open(path);
