@@ -128,9 +128,15 @@ fn a_finished_gibibyte_is_seeded_within_a_tenth_of_a_second_of_cpu() {
 /// what was reserved for pieces that never came.
 fn in_another_life_of_the_machine_only_what_was_not_durable_is_hashed() {
     let scene = Scene::new("lasting-boot", 96 << 20);
-    let seeder = Seeder::start(&scene.payload, 400 << 20, (80 << 20) / u64::from(BLOCK));
+    let blocks = (80 << 20) / u64::from(BLOCK);
+    let seeder = Seeder::start(&scene.payload, 400 << 20, blocks);
     let download = scene.start_download(&seeder.address(), &[]);
     let mut found = (0, 0);
+    // What is served to a later life would count as read by it.
+    until("the silence of the seeder", LONG, || {
+        Ok(seeder.served() >= blocks)
+    })
+    .expect("it downloads");
     let noted = until("the notes of eighty MiB", LONG, || {
         let Some(journal) = journaled(&scene) else {
             return Ok(false);
