@@ -1,6 +1,7 @@
 //! Values that know nothing of the network: identities, time, chance, slots, geometry, caps.
 
 pub mod bitfield;
+pub mod buffer;
 pub mod crc32c;
 pub mod escape;
 pub mod geometry;

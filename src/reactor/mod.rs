@@ -49,6 +49,7 @@ use self::jobs::JobPace;
 use self::listen::Accepted;
 use self::signals::Watch;
 use self::sockets::{SocketKey, Sockets, Source};
+use crate::base::buffer::Buffer;
 use crate::base::limits;
 use crate::base::memory::Memory;
 use crate::base::time::{Instant, earliest};
@@ -76,7 +77,7 @@ pub struct Reactor {
     /// Every byte that comes in passes through here.
     receive: Vec<u8>,
     /// Every block that goes out passes through here. Its pages cost nothing before they are used.
-    send: Vec<u8>,
+    send: Buffer,
     /// Sockets whose turn it is; empty between turns, kept for its capacity.
     queue: Vec<SocketKey>,
     heard: Vec<(HostId, Event)>,
@@ -112,7 +113,7 @@ impl Reactor {
             hosts: Vec::new(),
             signals: None,
             receive: vec![0; memory.receive],
-            send: vec![0; memory.send + limits::BLOCK as usize],
+            send: Buffer::new(memory.send + limits::BLOCK as usize),
             queue: Vec::new(),
             heard: Vec::new(),
             jobs: JobPace::new(),
@@ -269,8 +270,7 @@ impl Reactor {
     pub fn resize(&mut self, memory: Memory) {
         self.receive.resize(memory.receive, 0);
         self.receive.shrink_to_fit();
-        self.send.resize(memory.send + limits::BLOCK as usize, 0);
-        self.send.shrink_to_fit();
+        self.send.resize(memory.send + limits::BLOCK as usize);
         self.net.set_buffers(memory.socket);
         for host in &mut self.hosts {
             host.store.set_read_back(memory.read_back);

@@ -255,6 +255,7 @@ class Stage:
         try:
             listens(run)
             settle(run)
+            run.status()
             gib, checked = payload.size / GIB, run.cpu()
             if row == "recheck":
                 return {"cpu": checked / gib, "rss": run.rss}

@@ -8,6 +8,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::buffer::Buffer;
 use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
 use crate::base::time::{Instant, earliest};
@@ -99,7 +100,7 @@ pub struct Disk<F, S = OsState> {
     checks: VecDeque<Check>,
     proofs: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
-    scratch: Vec<u8>,
+    scratch: Buffer,
     /// As large as that.
     read_back: usize,
 }
@@ -146,7 +147,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             digests: VecDeque::new(),
             checks: VecDeque::new(),
             proofs: VecDeque::new(),
-            scratch: Vec::new(),
+            scratch: Buffer::default(),
             read_back: memory::BUFFER,
         }
     }
@@ -668,11 +669,9 @@ fn answer(
     }
 }
 
-/// The buffer for reading back, made at its first use: of fresh zeros, which take no memory until they are written.
-fn scratch(buffer: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
-    if buffer.len() != bytes {
-        *buffer = vec![0; bytes];
-    }
+/// The buffer for reading back, made at its first use.
+fn scratch(buffer: &mut Buffer, bytes: usize) -> &mut [u8] {
+    buffer.resize(bytes);
     buffer
 }
 
