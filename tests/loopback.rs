@@ -3,6 +3,9 @@
 mod program;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use minitorrent::client::TorrentClient;
@@ -312,19 +315,39 @@ fn what_is_there_is_not_fetched_again() {
 }
 
 #[test]
-fn what_somebody_removes_while_it_comes_is_not_called_complete() {
-    let scene = Scene::new("removed", 20 * PIECE);
-    let (_seeder, address) = Running::seeder(&scene, &[]);
-    let rate = (10 * PIECE).to_string();
-    let mut download = scene.start_download(&address, &["--max-download-rate", &rate]);
-    while number(&download.line_with("\"progress\""), "pieces") == 0 {}
-    fs::remove_file(scene.path("out/x.bin")).expect("it was begun");
-    let ended = download.end();
-    assert_eq!(ended.code(), 4, "{ended:?}");
-    assert!(ended.stderr.contains("out/x.bin"), "{ended:?}");
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    assert_eq!(scene.download(&address, &[]).code(), 0);
-    assert!(scene.is_complete("out/x.bin"));
+fn what_somebody_does_to_a_file_while_it_comes_is_found_and_mended_at_the_end() {
+    let meddle = |name: &str, act: &dyn Fn(&Path, u64)| {
+        let scene = Scene::new(name, 20 * PIECE);
+        let (_seeder, address) = Running::seeder(&scene, &[]);
+        let rate = (10 * PIECE).to_string();
+        let mut download = scene.start_download(&address, &["--max-download-rate", &rate]);
+        while number(&download.line_with("\"progress\""), "pieces") == 0 {}
+        act(&scene.path("out/x.bin"), 20 * PIECE as u64);
+        let ended = download.end();
+        assert_eq!(ended.code(), 0, "{name}: {ended:?}");
+        assert!(ended.stderr.contains("out/x.bin"), "{name}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{name}: {ended:?}");
+        assert!(scene.is_complete("out/x.bin"), "{name}");
+    };
+    let removed = |path: &Path, _| fs::remove_file(path).expect("it was begun");
+    let emptied = |path: &Path, _| fs::write(path, "").expect("it was begun");
+    let written_over = |path: &Path, len| {
+        let file = fs::OpenOptions::new().write(true).open(path);
+        let written = file.and_then(|file| file.write_all_at(&vec![7; len as usize], 0));
+        written.expect("it was begun");
+    };
+    let replaced = |path: &Path, len| {
+        let other = path.with_extension("other");
+        fs::write(&other, vec![7; len as usize]).expect("there is room");
+        fs::rename(&other, path).expect("it was begun");
+    };
+    // Each waits most of the time.
+    thread::scope(|scope| {
+        scope.spawn(|| meddle("removed", &removed));
+        scope.spawn(|| meddle("emptied", &emptied));
+        scope.spawn(|| meddle("written-over", &written_over));
+        scope.spawn(|| meddle("replaced", &replaced));
+    });
 }
 
 #[test]

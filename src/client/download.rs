@@ -26,6 +26,8 @@ pub struct Download {
     /// How it stood when it ended.
     last: Option<TorrentSnapshot>,
     disk_faults: u32,
+    /// How often all had to be hashed again because others were at work among the files.
+    rechecks: u32,
     /// When something last moved, and how much had by then.
     moved: (Instant, u64),
     /// Since when it seeds.
@@ -50,6 +52,7 @@ impl Download {
             outcome: None,
             last: None,
             disk_faults: 0,
+            rechecks: 0,
             moved: (now, 0),
             seeding: None,
         }
@@ -99,13 +102,19 @@ impl Download {
         None
     }
 
-    /// The files have their last form, or can't have it.
-    pub(super) fn handle_finished(&mut self, result: Result<(), DiskError>) {
+    /// The files have their last form, or can't have it. Says why, if all of them are to be hashed again.
+    pub(super) fn handle_finished(&mut self, result: Result<(), DiskError>) -> Option<String> {
         match result {
+            Err(error) if error.kind == DiskErrorKind::Changed && self.rechecks < RECHECKS_MAX => {
+                self.rechecks += 1;
+                self.complete = false;
+                return Some(error.message);
+            }
             Err(error) => self.end(Outcome::Disk(error)),
             Ok(()) if self.plan.goal == Goal::Download => self.end(Outcome::Complete),
             Ok(()) => {}
         }
+        None
     }
 
     /// It begins anew to be measured whether anything moves.
@@ -208,6 +217,8 @@ impl Download {
     }
 }
 
+/// Who is at work among the files again and again will not stop.
+const RECHECKS_MAX: u32 = 3;
 /// How often it is seen whether enough was seeded.
 const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.

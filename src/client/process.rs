@@ -353,21 +353,31 @@ impl Client {
         let Some(id) = event.torrent() else {
             return;
         };
-        let act = self.downloads.get_mut(&id);
-        match act.and_then(|download| download.handle_event(now, event)) {
-            None => {}
-            Some(Act::Finish) => {
-                let result = self.reactor.finish(self.host, id);
-                if let Some(download) = self.downloads.get_mut(&id) {
-                    download.handle_finished(result);
-                }
-            }
+        let download = self.downloads.get_mut(&id);
+        match download.and_then(|download| download.handle_event(now, event)) {
+            Some(Act::Finish) => self.finish(id),
             Some(Act::Describe(info)) => {
                 let described = self.describe(id, &info);
                 if let Some(download) = self.downloads.get_mut(&id) {
                     described.unwrap_or_else(|outcome| download.end(outcome));
                 }
             }
+            None => {}
+        }
+    }
+
+    /// Brings the files of a torrent that is there into their last form.
+    fn finish(&mut self, torrent: TorrentId) {
+        let result = self.reactor.finish(self.host, torrent);
+        let download = self.downloads.get_mut(&torrent);
+        if let Some(why) = download.and_then(|it| it.handle_finished(result)) {
+            self.said.push(Event::Warning {
+                torrent: Some(torrent),
+                kind: "disk.changed",
+                message: format!("{why}: everything is hashed again"),
+            });
+            // A session that refuses is stopping, and then the next run hashes it.
+            let _ = self.reactor.command(self.host, Command::Recheck(torrent));
         }
     }
 

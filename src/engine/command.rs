@@ -121,6 +121,9 @@ pub enum Command {
     Pause(TorrentId),
     /// Go on.
     Resume(TorrentId),
+    /// Believe nothing of what is there: close the torrent's peers, hash all of it, and go on from what is found, as
+    /// after [`Command::Add`]. Nothing happens while it is being hashed anyway.
+    Recheck(TorrentId),
     /// Close the torrent's peers, tell its trackers, and forget it: [`super::io::Event::Removed`] follows within
     /// [`limits::GOODBYE`], and until then the store must know it.
     Remove(TorrentId),
@@ -155,6 +158,7 @@ impl Command {
             | Self::AddPeers { torrent, .. }
             | Self::Pause(torrent)
             | Self::Resume(torrent)
+            | Self::Recheck(torrent)
             | Self::Remove(torrent)
             | Self::Select { torrent, .. } => Some(*torrent),
             Self::Add(_)

@@ -1,7 +1,7 @@
 //! A disk that fails, and one whose files change (RELIABILITY H1, H3, H5).
 
 use minitorrent::base::ids::{Block, Piece};
-use minitorrent::engine::command::Aim;
+use minitorrent::engine::command::{Aim, Command};
 use minitorrent::engine::io::{DiskDone, DiskError, DiskErrorKind, Event};
 use minitorrent::engine::stats::Phase;
 use minitorrent::wire::message::Message;
@@ -144,4 +144,37 @@ fn who_was_promised_a_piece_that_is_gone_is_closed() {
         scene.sent(again),
         ["handshake", "bitfield [d0]", "extended 0"]
     );
+}
+
+#[test]
+fn when_all_is_hashed_again_nobody_is_promised_anything_and_what_is_lost_is_fetched() {
+    let mut scene = Scene::with(4, Aim::Download, |_| {}, &[], &[0, 1, 2, 3]);
+    let peer = scene.peer(1, MODERN);
+    let complete = |scene: &Scene| {
+        let complete = |event: &&Event| matches!(event, Event::Complete { .. });
+        scene.events.iter().filter(complete).count()
+    };
+    let before = complete(&scene);
+    scene.command(Command::Recheck(scene.torrent));
+    assert!(scene.is_closed(peer));
+    assert_eq!(scene.take_ops(), ["check"]);
+    assert_eq!(scene.pieces_have(), 0);
+    // Once is enough.
+    scene.command(Command::Recheck(scene.torrent));
+    assert_eq!(scene.take_ops(), [""; 0]);
+    scene.checked(&[0, 1, 3]);
+    assert_eq!(complete(&scene), before);
+    let source = scene.giver(2, OLD, &[0, 1, 2, 3]);
+    let sent = scene.sent(source);
+    assert_eq!(sent, ["interested", "request 2/0", "request 2/1"]);
+    scene.gives(source, 2, 0);
+    scene.gives(source, 2, 1);
+    assert_eq!(scene.take_ops(), ["write 2/0", "write 2/1"]);
+    let torrent = scene.torrent;
+    scene.disk(DiskDone::Verified {
+        torrent,
+        piece: Piece(2),
+        good: true,
+    });
+    assert_eq!(complete(&scene), before + 1);
 }

@@ -309,6 +309,7 @@ fn command(world: &mut World, source: &mut Source<'_>) {
         }),
         7 => Command::Shutdown,
         8 => Command::Remove(torrent),
+        9 => Command::Recheck(torrent),
         kind => Command::AddPeers {
             torrent,
             peers: (0..kind).map(|_| address(source.below(8))).collect(),

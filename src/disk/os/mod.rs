@@ -3,6 +3,7 @@
 mod parts;
 mod reserve;
 mod tree;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
@@ -246,6 +247,22 @@ impl OsFiles {
         }
     }
 
+    /// Does something to an open file, which should be as we left it, and notes how it is left then.
+    fn change<T>(
+        &mut self,
+        file: FileId,
+        act: impl FnOnce(&mut Open) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let tree = self.torrents.get_mut(&file.torrent);
+        let (Some(tree), Some(open)) = (tree, self.open.get_mut(&file)) else {
+            return Err(Errno::BADF);
+        };
+        tree.expect(file.file, &open.fd);
+        let result = act(open);
+        tree.leave(file.file, &open.fd);
+        result
+    }
+
     /// Closes the `count` files that were not used for longest: some at once, since each takes a look at all.
     fn close_oldest(&mut self, count: usize) {
         let mut uses: Vec<u64> = self.open.values().map(|open| open.used).collect();
@@ -445,17 +462,15 @@ impl Files for OsFiles {
             cut = each.collect();
             &cut
         };
-        if self.open(file, true)?.is_none() {
-            return Ok(0);
-        }
-        let Some(Open { fd, stretches, .. }) = self.open.get_mut(&file) else {
-            return Ok(0);
-        };
-        if let Some(stretches) = stretches {
-            let bytes = parts.iter().map(|part| part.len() as u64).sum();
-            stretches.cover(&*fd, offset, bytes);
-        }
-        match retry_on_intr(|| io::pwritev(&*fd, parts, offset)) {
+        self.open(file, true)?;
+        let written = self.change(file, |Open { fd, stretches, .. }| {
+            if let Some(stretches) = stretches {
+                let bytes = parts.iter().map(|part| part.len() as u64).sum();
+                stretches.cover(&*fd, offset, bytes);
+            }
+            retry_on_intr(|| io::pwritev(&*fd, parts, offset))
+        });
+        match written {
             // Nothing written and no reason given: to go on would be to spin.
             Ok(0) => Err(self.failed("write", file, Errno::IO)),
             Ok(written) => Ok(written),
@@ -522,21 +537,25 @@ impl Files for OsFiles {
             if entry.kind != FileKind::Regular || !(make || cut) || unwanted.contains(&index) {
                 continue;
             }
-            let Some(fd) = self.open(file, true)? else {
-                continue;
-            };
+            self.open(file, true)?;
             if cut {
-                let result = fs::ftruncate(fd, entry.length);
+                let result = self.change(file, |open| fs::ftruncate(&open.fd, entry.length));
                 result.map_err(|errno| self.failed("cut", file, errno))?;
                 self.see(file, Seen::There);
             }
         }
-        // Names may have gone while their files were written: what was verified is to be found under them.
-        if let Some(tree) = self.torrents.get_mut(&torrent) {
-            tree.survey()?;
-        }
-        if let Some(file) = self.tree(torrent)?.first_short() {
-            return Err(self.changed(FileId { torrent, file }));
+        // Others may have been at work meanwhile: what was verified is to be found under the files' names.
+        let tree = self.torrents.get_mut(&torrent);
+        if let Some(file) = tree.map_or(Ok(None), Tree::find_changed)? {
+            let file = FileId { torrent, file };
+            self.open.remove(&file);
+            let why = "another program has removed or changed it";
+            return Err(refused(
+                DiskErrorKind::Changed,
+                "use",
+                &self.path(file),
+                why,
+            ));
         }
         let file = PARTS;
         self.open.remove(&FileId { torrent, file });
@@ -548,7 +567,8 @@ impl Files for OsFiles {
 
     fn stamp(&self, file: FileId) -> Option<Stamp> {
         let tree = self.torrents.get(&file.torrent)?;
-        tree.stamps.get(file.file as usize).copied().flatten()
+        let left = tree.left.get(file.file as usize)?.as_ref();
+        left.map(|left| left.stamp)
     }
 
     fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {

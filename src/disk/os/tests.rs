@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fs as std_fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -461,6 +462,62 @@ fn files_that_were_cut_or_removed_while_downloading_are_not_complete() {
     a.expect("there").set_len(B - 1).expect("cut");
     let cut = Err((DiskErrorKind::Changed, [true, false]));
     assert_eq!(finish(&mut scene), cut);
+}
+
+/// Each of them leaves a file of the right length under the right name.
+#[test]
+fn files_that_another_program_changed_while_downloading_are_not_complete() {
+    let finish = |act: &dyn Fn(&mut Scene, &Path)| {
+        let mut scene = Scene::new(2 * B, &[("a", 3 * B, Regular), ("b", B, Regular)]);
+        scene.add().expect("an empty place");
+        assert_eq!(scene.write(0, 0..1), []);
+        let path = scene.scratch.path("out/t/a");
+        act(&mut scene, &path);
+        assert_eq!(scene.write(0, 1..2), []);
+        assert_eq!(scene.write(1, 0..2), []);
+        let result = scene.store.files_mut().finish(torrent(0));
+        result.map_err(|error| (error.kind, error.message.contains("out/t/a")))
+    };
+    assert_eq!(finish(&|_, _| {}), Ok(()));
+    let changed = Err((DiskErrorKind::Changed, true));
+    let cut = |_: &mut Scene, path: &Path| {
+        let file = std_fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_len(1)).expect("it is there");
+    };
+    assert_eq!(finish(&cut), changed);
+    let written_over = |_: &mut Scene, path: &Path| {
+        let file = std_fs::File::options().write(true).open(path);
+        let file = file.expect("it is there");
+        file.write_all_at(b"other", 7).expect("written");
+        // The clock of old kernels stands still for some milliseconds.
+        file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    };
+    assert_eq!(finish(&written_over), changed);
+    let replaced = |_: &mut Scene, path: &Path| {
+        let other = path.with_extension("other");
+        std_fs::copy(path, &other).expect("copied");
+        std_fs::rename(other, path).expect("replaced");
+    };
+    // What is open is written to, and lies nowhere.
+    assert_eq!(finish(&replaced), changed);
+    let replaced_while_closed = |scene: &mut Scene, path: &Path| {
+        replaced(scene, path);
+        scene.store.files_mut().open.clear();
+    };
+    assert_eq!(finish(&replaced_while_closed), changed);
+}
+
+#[test]
+fn where_files_can_not_be_watched_their_times_do_not_count() {
+    let mut scene = Scene::new(B, &[("a", 2 * B, Regular), ("b", 0, Regular)]);
+    scene.add().expect("an empty place");
+    let tree = scene.store.files_mut().torrents.get_mut(&torrent(0));
+    tree.expect("it was added").is_watched = false;
+    assert_eq!(scene.write(0, 0..1), []);
+    let file = std_fs::File::open(scene.scratch.path("out/t/a")).expect("it is there");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    assert_eq!(scene.write(1, 0..1), []);
+    assert_eq!(scene.store.files_mut().finish(torrent(0)), Ok(()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A torrent's files as they lie below its output directory, and the walk to them.
 
-use std::os::fd::OwnedFd;
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::parts::{self, Parts};
+use super::watch::{Left, is_watchable};
 use crate::disk::error::{refused, system};
 use crate::disk::files::{FileId, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind};
@@ -21,8 +23,12 @@ pub(super) struct Tree {
     /// The file system of the output directory.
     device: u64,
     pub(super) files: Vec<Seen>,
-    /// What was found at each target by the last look.
-    pub(super) stamps: Vec<Option<Stamp>>,
+    /// What was found at each target by the last look, or how we left it since.
+    pub(super) left: Vec<Option<Left>>,
+    /// Whether it is seen when somebody else writes to the files.
+    pub(super) is_watched: bool,
+    /// A file that somebody else had a hand in since they were looked at.
+    pub(super) meddled: Option<u32>,
     /// Space as it was at the last look.
     pub(super) room: Option<Room>,
     /// Where bytes of unwanted files go, if there are such files.
@@ -67,7 +73,9 @@ impl Tree {
             place,
             device: stat.st_dev,
             files: Vec::new(),
-            stamps: Vec::new(),
+            left: Vec::new(),
+            is_watched: is_watchable(&root),
+            meddled: None,
             room: None,
             parts: Some(Parts::of(meta)).filter(|_| meta.files.len() > 1),
             parts_seen: Seen::Missing,
@@ -85,13 +93,13 @@ impl Tree {
     /// Looks at every target, without making anything.
     pub(super) fn survey(&mut self) -> Result<(), DiskError> {
         let mut seen = vec![Seen::Missing; self.meta.files.len()];
-        let mut stamps = vec![None; self.meta.files.len()];
+        let mut left = vec![None; self.meta.files.len()];
         let mut wanted = 0u64;
         let mut here: Option<(&str, OwnedFd)> = None;
         let mut missing: Option<&str> = None;
-        let targets = self.meta.files.iter().zip(seen.iter_mut().zip(&mut stamps));
+        let targets = self.meta.files.iter().zip(seen.iter_mut().zip(&mut left));
         let parts = self.look_at_parts();
-        for (index, (entry, (seen, stamp))) in (0..).zip(targets) {
+        for (index, (entry, (seen, left))) in (0..).zip(targets) {
             if entry.kind != FileKind::Regular {
                 continue;
             }
@@ -100,10 +108,7 @@ impl Tree {
                 wanted = wanted.saturating_add(entry.length);
             } else {
                 // Until the file itself is found: what is known of its bytes stands and falls with the part file.
-                *stamp = parts.map(|modified| Stamp {
-                    size: entry.length,
-                    modified,
-                });
+                *left = parts.map(|parts| parts.of_length(entry.length));
             }
             let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
             if missing.is_some_and(|gone| directory == gone || below(directory, gone).is_some()) {
@@ -129,7 +134,7 @@ impl Tree {
             let path = || self.place.root.join(&entry.path);
             let found = look(parent, name, path)?;
             if is_wanted || found.is_some() {
-                *stamp = found.as_ref().map(stamp_of);
+                *left = found.as_ref().map(Left::of);
             }
             if !is_wanted {
                 *seen = match found {
@@ -139,7 +144,7 @@ impl Tree {
                 continue;
             }
             wanted = wanted.saturating_sub(found.as_ref().map_or(0, allocated).min(entry.length));
-            *seen = match stamp.map(|stamp| stamp.size > entry.length) {
+            *seen = match left.map(|left| left.stamp.size > entry.length) {
                 None => Seen::Missing,
                 Some(false) => Seen::There,
                 Some(true) if !self.place.force => {
@@ -157,7 +162,8 @@ impl Tree {
             None => Seen::Missing,
         };
         self.files = seen;
-        self.stamps = stamps;
+        self.left = left;
+        self.meddled = None;
         self.room = self.root().ok().and_then(|root| {
             let stat = fs::fstatvfs(&root).ok().filter(|_| !self.place.read_only)?;
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -174,22 +180,41 @@ impl Tree {
         })
     }
 
-    /// The first wanted file that is missing or too short, as they were last looked at.
-    pub(super) fn first_short(&self) -> Option<u32> {
-        let mut files = (0..).zip(self.meta.files.iter().zip(&self.stamps));
-        let short = files.find(|(index, (entry, stamp))| {
+    /// Looks again at every target, and says which wanted file is missing, too short, or not as it was left.
+    pub(super) fn find_changed(&mut self) -> Result<Option<u32>, DiskError> {
+        let (before, meddled) = (mem::take(&mut self.left), self.meddled);
+        self.survey()?;
+        let known = self.left.iter().zip(&before);
+        let mut files = (0..).zip(self.meta.files.iter().zip(known));
+        let changed = files.find(|(index, (entry, (now, before)))| {
             let is_meant = entry.kind == FileKind::Regular && !self.place.unwanted.contains(index);
-            is_meant && stamp.is_none_or(|stamp| stamp.size < entry.length)
+            let is_short = now.is_none_or(|now| now.stamp.size < entry.length);
+            is_meant && (is_short || before.is_some() && before != now)
         });
-        short.map(|(index, _)| index)
+        Ok(changed.map(|(index, _)| index).or(meddled))
     }
 
-    /// When the part file was last changed; `None` if there is none.
-    fn look_at_parts(&self) -> Option<i64> {
+    /// A file is about to be written to: it should be as it was left.
+    pub(super) fn expect(&mut self, file: u32, fd: impl AsFd) {
+        let left = self.left.get(file as usize).copied().flatten();
+        if self.is_watched && left.is_some() && left != Left::now(fd) {
+            self.meddled.get_or_insert(file);
+        }
+    }
+
+    /// A file was written to: this is how it is left.
+    pub(super) fn leave(&mut self, file: u32, fd: impl AsFd) {
+        if let Some(left) = self.left.get_mut(file as usize) {
+            *left = Left::now(fd).filter(|_| self.is_watched);
+        }
+    }
+
+    /// How the part file is; `None` if there is none.
+    fn look_at_parts(&self) -> Option<Left> {
         let root = self.root().ok()?;
         let name = parts::name(&self.meta);
         let found = look(&root, &name, || self.place.root.join(&name)).ok()??;
-        Some(stamp_of(&found).modified)
+        Some(Left::of(&found))
     }
 
     /// Whether bytes of this file go to the part file: it is neither wanted nor there.

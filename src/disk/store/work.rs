@@ -33,6 +33,8 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 error: Some(error),
             });
         }
+        // What was written of a piece before is hashed once more when it is through: it may have changed since.
+        known.suspects = known.running.keys().copied().collect();
         let (mut trusted, mut samples) = (Bitfield::default(), Vec::new());
         if let Some(resume) = &mut known.resume {
             let world = &mut World {

@@ -213,6 +213,7 @@ impl Session {
                 Reply::Done
             }
             Command::Pause(torrent) => self.pause(now, torrent)?,
+            Command::Recheck(torrent) => self.recheck(now, torrent)?,
             Command::Remove(torrent) => self.remove(now, torrent)?,
             Command::Resume(torrent) => {
                 let seat = self

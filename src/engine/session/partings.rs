@@ -1,12 +1,13 @@
-//! Partings: a torrent that is paused or removed, and the end of the session.
+//! Partings: a torrent that is paused, hashed anew or removed, and the end of the session.
 
 use super::Session;
 use crate::base::limits;
 use crate::base::time::Instant;
 use crate::engine::command::{CommandError, Reply};
 use crate::engine::conn::{Conn, Kind};
-use crate::engine::io::{ConnId, Event, Output, TorrentId};
+use crate::engine::io::{ConnId, DiskOp, Event, Output, TorrentId};
 use crate::engine::timers::{Timer, TimerTable};
+use crate::engine::torrent::Why;
 
 impl Session {
     /// Closes a torrent's peers and asks for nothing more of it.
@@ -21,10 +22,37 @@ impl Session {
             .ok_or(CommandError::Unknown)?;
         seat.torrent.paused = true;
         seat.announcer.stop(now);
-        let members = seat.torrent.members.clone();
         self.seek(now, torrent);
+        self.part_from_all(now, torrent, "paused");
+        Ok(Reply::Done)
+    }
+
+    /// Closes a torrent's peers and hashes anew what is there; who comes back hears what was found.
+    pub(super) fn recheck(
+        &mut self,
+        now: Instant,
+        torrent: TorrentId,
+    ) -> Result<Reply, CommandError> {
+        let seat = self
+            .torrents
+            .get_mut(torrent)
+            .ok_or(CommandError::Unknown)?;
+        if seat.torrent.begin_recheck() {
+            self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
+            self.part_from_all(now, torrent, "disk.changed");
+            if let Some(seat) = self.torrents.get_mut(torrent) {
+                seat.torrent.swarm.revive(now);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Closes a torrent's peers, and the connections that were to bring more.
+    fn part_from_all(&mut self, now: Instant, torrent: TorrentId, why: Why) {
+        let seat = self.torrents.get(torrent);
+        let members = seat.map_or(Vec::new(), |seat| seat.torrent.members.clone());
         for conn in members {
-            self.close(now, conn, "paused");
+            self.close(now, conn, why);
         }
         let half_open = self.conns.iter().filter(|(_, conn)| match &conn.kind {
             Kind::Dialling { torrent: of } => *of == torrent,
@@ -33,7 +61,6 @@ impl Session {
         });
         let half_open: Vec<ConnId> = half_open.map(|(id, _)| id).collect();
         half_open.into_iter().for_each(|conn| self.put_back(conn));
-        Ok(Reply::Done)
     }
 
     /// Pauses a torrent for good: it is forgotten when its trackers know.

@@ -216,6 +216,20 @@ impl Torrent {
         true
     }
 
+    /// What was there is in doubt: it has to be checked again. False if there is a check already, or nothing to check.
+    pub fn begin_recheck(&mut self) -> bool {
+        if self.checking.is_some() || !self.is_described || self.aim == Aim::Scrape {
+            return false;
+        }
+        self.checking = Some(0);
+        for piece in (0..self.geometry().pieces()).map(Piece) {
+            self.pieces.lose(piece);
+            self.picker.close(piece);
+        }
+        self.end_super_seeding();
+        true
+    }
+
     /// One piece was looked at by the check.
     pub fn handle_checked(&mut self, piece: Piece, good: bool) {
         if let Some(checked) = &mut self.checking {
@@ -236,7 +250,10 @@ impl Torrent {
         }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
-                if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
+                let rests = self.resting.iter().any(|(_, resting)| *resting == piece);
+                let is_begun = self.pieces.get(piece).is_some() || rests;
+                let is_there = self.pieces.have().has(piece) || is_begun;
+                if !is_there && self.pieces.wants(piece) {
                     self.picker.open(piece);
                 }
             }

@@ -219,6 +219,13 @@ impl Swarm {
         }
     }
 
+    /// It was we who let go of everybody: whoever greeted us when it was last dialled may be dialled again at once.
+    pub fn revive(&mut self, now: Instant) {
+        let known = self.known.values_mut();
+        let answered = known.filter(|known| known.failures == 0);
+        answered.for_each(|known| known.rest_until = now);
+    }
+
     /// Forgets every address of a host: it is ours, or banned.
     pub fn forget_host(&mut self, ip: IpAddr) {
         self.known.retain(|address, _| address.ip() != ip);
