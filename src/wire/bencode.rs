@@ -39,7 +39,18 @@ impl<'a> Value<'a> {
     /// Scans the value at the beginning of `input` and gives it with its length; what follows is the
     /// caller's to judge. Errors as [`scan`].
     pub fn parse(input: &'a [u8], depth_max: usize) -> Result<(Self, usize), BencodeError> {
-        let used = scan(input, depth_max)?;
+        Self::parse_seeing(input, depth_max, |_, _, _| ())
+    }
+
+    /// As [`Value::parse`], and shows `see` on the way what it would have to be walked again for: the entries of a
+    /// dictionary and of the dictionaries directly in it. Each is the key that the inner dictionary stands under
+    /// (`None`: the entry is the outer one's), its own key, and its value. On an error they count for nothing.
+    pub fn parse_seeing(
+        input: &'a [u8],
+        depth_max: usize,
+        see: impl FnMut(Option<&'a [u8]>, &'a [u8], Self),
+    ) -> Result<(Self, usize), BencodeError> {
+        let used = scan_seeing(input, depth_max, see)?;
         let raw = &input[..used];
         Ok((Self { raw, at: 0 }, used))
     }
@@ -81,6 +92,18 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// The strings of a list, in order; `None` if it is something else. In the place of the first value that is no
+    /// string stands `None`, and what follows that means nothing.
+    pub fn as_strings(self) -> Option<impl Iterator<Item = Option<&'a [u8]>>> {
+        let string = |token: Result<(usize, Token<'a>), BencodeError>| match token.ok()?.1 {
+            Token::End => None,
+            Token::Bytes(bytes) => Some(Some(bytes)),
+            Token::Dict | Token::List | Token::Int(_) => Some(None),
+        };
+        let is_list = self.raw.first() == Some(&b'l');
+        is_list.then(|| self.inside().map_while(string))
+    }
+
     /// The keys and values of a dictionary, in the order they stand; `None` if it is something else.
     pub fn as_dict(self) -> Option<DictIter<'a>> {
         (self.raw.first() == Some(&b'd')).then(|| DictIter {
@@ -94,17 +117,11 @@ impl<'a> Value<'a> {
         self,
         keys: [&[u8]; N],
     ) -> Result<[Option<Value<'a>>; N], BencodeError> {
-        let entries = self.as_dict().ok_or(self.fault(Fault::Type))?;
-        let mut found = [None; N];
-        for (key, value) in entries {
-            let Some(place) = keys.iter().position(|wanted| *wanted == key) else {
-                continue;
-            };
-            if found[place].replace(value).is_some() {
-                return Err(value.fault(Fault::DuplicateKey));
-            }
+        let mut fields = Fields::new(keys);
+        for (key, value) in self.as_dict().ok_or(self.fault(Fault::Type))? {
+            fields.note(key, value);
         }
-        Ok(found)
+        fields.found()
     }
 
     /// The value's tokens, flat: for walks that must not cost a pass a level.
@@ -133,11 +150,59 @@ impl fmt::Debug for Value<'_> {
     }
 }
 
+/// The values of named keys of one dictionary, collected as its entries are met.
+#[derive(Clone, Debug)]
+pub struct Fields<'k, 'a, const N: usize> {
+    keys: [&'k [u8]; N],
+    found: [Option<Value<'a>>; N],
+    twice: Option<BencodeError>,
+}
+
+impl<'k, 'a, const N: usize> Fields<'k, 'a, N> {
+    /// None of these keys was met yet.
+    pub fn new(keys: [&'k [u8]; N]) -> Self {
+        Self {
+            keys,
+            found: [None; N],
+            twice: None,
+        }
+    }
+
+    /// The next entry of the dictionary, of any key.
+    pub fn note(&mut self, key: &[u8], value: Value<'a>) {
+        let place = self.keys.iter().position(|wanted| *wanted == key);
+        if let Some(place) = place
+            && self.found[place].replace(value).is_some()
+        {
+            self.twice.get_or_insert(value.fault(Fault::DuplicateKey));
+        }
+    }
+
+    /// The values in the order of the keys. Errors: [`Fault::DuplicateKey`] if one of the keys stood twice.
+    pub fn found(self) -> Result<[Option<Value<'a>>; N], BencodeError> {
+        match self.twice {
+            Some(error) => Err(error),
+            None => Ok(self.found),
+        }
+    }
+}
+
 /// Checks the one value at the beginning of `input` and says how many bytes it has: nesting of at most
 /// `depth_max` (and never above 128), strings within the input, keys that are strings. Odd numbers, unsorted
 /// and double keys pass. Ends: every step takes a byte or stops.
 pub fn scan(input: &[u8], depth_max: usize) -> Result<usize, BencodeError> {
+    scan_seeing(input, depth_max, |_, _, _| ())
+}
+
+/// See [`Value::parse_seeing`].
+fn scan_seeing<'a>(
+    input: &'a [u8],
+    depth_max: usize,
+    mut see: impl FnMut(Option<&'a [u8]>, &'a [u8], Value<'a>),
+) -> Result<usize, BencodeError> {
     let depth_max = depth_max.min(SCAN_DEPTH_MAX);
+    // The last key of each of the two outermost dictionaries, and where its value begins.
+    let mut keys: [(&[u8], usize); 2] = [(b"", 0); 2];
     let mut tokens = Tokens {
         input,
         next: 0,
@@ -154,8 +219,11 @@ pub fn scan(input: &[u8], depth_max: usize) -> Result<usize, BencodeError> {
         };
         let in_dictionary = depth > 0 && dictionaries & 1 == 1;
         match token {
-            Token::Bytes(_) if wants_key => {
+            Token::Bytes(key) if wants_key => {
                 wants_key = false;
+                if let Some(last) = keys.get_mut(depth - 1) {
+                    *last = (key, tokens.next);
+                }
                 continue;
             }
             Token::End if depth > 0 && (wants_key || !in_dictionary) => {
@@ -183,6 +251,11 @@ pub fn scan(input: &[u8], depth_max: usize) -> Result<usize, BencodeError> {
             return Ok(tokens.next);
         }
         wants_key = dictionaries & 1 == 1;
+        if depth <= keys.len() && dictionaries == (1 << depth) - 1 {
+            let (key, at) = keys[depth - 1];
+            let raw = &input[at..tokens.next];
+            see((depth > 1).then_some(keys[0].0), key, Value { raw, at });
+        }
     }
 }
 
@@ -203,6 +276,29 @@ pub fn from_network<'de, T: Deserialize<'de>>(
 #[derive(Clone, Debug)]
 pub struct ListIter<'a> {
     tokens: Tokens<'a>,
+}
+
+impl<'a> ListIter<'a> {
+    /// The named fields of the next value, as [`Value::fields`] gives them, but without a walk to its end first;
+    /// `None` at the end of the list, which is also behind a value that is no dictionary.
+    pub fn next_fields<const N: usize>(
+        &mut self,
+        keys: [&[u8]; N],
+    ) -> Option<Result<[Option<Value<'a>>; N], BencodeError>> {
+        match self.tokens.next()?.ok()? {
+            (_, Token::End) => return None,
+            (_, Token::Dict) => {}
+            (at, Token::List | Token::Bytes(_) | Token::Int(_)) => {
+                self.tokens.next = self.tokens.input.len();
+                return Some(Err(Fault::Type.at(at)));
+            }
+        }
+        let mut fields = Fields::new(keys);
+        while let Some(Ok((_, Token::Bytes(key)))) = self.tokens.next() {
+            fields.note(key, self.tokens.value()?);
+        }
+        Some(fields.found())
+    }
 }
 
 impl<'a> Iterator for ListIter<'a> {
@@ -292,13 +388,21 @@ impl<'a> Tokens<'a> {
                 }
             }
             b'0'..=b'9' => {
-                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                match rest.get(digits) {
-                    Some(b':') => {}
-                    Some(_) => return Err(Fault::Syntax),
-                    None => return Err(Fault::Truncated),
+                let mut len = Some(0u64);
+                let mut digits = 0;
+                loop {
+                    match rest.get(digits) {
+                        Some(digit @ b'0'..=b'9') => {
+                            let tens = len.and_then(|len| len.checked_mul(10));
+                            len = tens.and_then(|tens| tens.checked_add(u64::from(digit - b'0')));
+                            digits += 1;
+                        }
+                        Some(b':') => break,
+                        Some(_) => return Err(Fault::Syntax),
+                        None => return Err(Fault::Truncated),
+                    }
                 }
-                let len = unsigned(&rest[..digits]).ok_or(Fault::Number)?;
+                let len = len.ok_or(Fault::Number)?;
                 let body = &rest[digits + 1..];
                 let bytes = usize::try_from(len).ok().and_then(|len| body.get(..len));
                 let bytes = bytes.ok_or(Fault::Truncated)?;
@@ -407,13 +511,6 @@ fn strict_int(text: &[u8]) -> Option<i64> {
         return None;
     }
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn unsigned(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = char::from(*digit).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 /// A bit a level fits in the scanner's state.
@@ -537,8 +634,64 @@ mod tests {
         let (b, _) = Value::parse(&input[4..], 4).expect("passes");
         let items: Vec<_> = b.as_list().expect("a list").map(Value::raw).collect();
         assert_eq!(items, [b"i1e".as_slice(), b"2:xy", b"d1:klee"]);
+        let strings: Vec<_> = b.as_strings().expect("a list").take(1).collect();
+        assert_eq!(strings, [None]);
+        let (names, _) = Value::parse(b"l1:a0:e1:x", 1).expect("passes");
+        let strings: Vec<_> = names.as_strings().expect("a list").collect();
+        assert_eq!(strings, [Some(b"a".as_slice()), Some(b"")]);
+        assert!(value.as_strings().is_none());
         assert!(b.as_dict().is_none() && b.as_bytes().is_none() && value.as_list().is_none());
         assert_eq!(b.as_int(), Err(Fault::Type.at(0)));
+    }
+
+    #[test]
+    fn a_scan_shows_the_entries_of_two_levels_and_no_others() {
+        let input = b"d1:ad1:xd1:yi1ee1:zlee1:bld1:cleee1:di2ee!";
+        let mut seen = Vec::new();
+        let parsed = Value::parse_seeing(input, 4, |outer, key, value| {
+            let raw = &input[value.offset()..][..value.raw().len()];
+            assert_eq!(raw, value.raw());
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            seen.push((outer.map(text), text(key), text(raw)));
+        });
+        assert_eq!(parsed.map(|(_, used)| used), Ok(input.len() - 1));
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(outer, key, raw)| (outer.as_deref(), key.as_str(), raw.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (Some("a"), "x", "d1:yi1ee"),
+                (Some("a"), "z", "le"),
+                (None, "a", "d1:xd1:yi1ee1:zlee"),
+                (None, "b", "ld1:cleee"),
+                (None, "d", "i2e"),
+            ]
+        );
+        for list in ["ld1:ai1eee", "i1e", "le"] {
+            let none = |_: Option<&[u8]>, _: &[u8], _: Value<'_>| panic!("no dictionary");
+            Value::parse_seeing(list.as_bytes(), 4, none).expect("passes");
+        }
+    }
+
+    #[test]
+    fn fields_of_the_values_of_a_list_are_found_without_measuring_them() {
+        let (value, _) =
+            Value::parse(b"ld1:ad1:bi1ee1:bi2eed1:ai3e1:ai4eed1:bi6eei5edee", 3).expect("passes");
+        let mut list = value.as_list().expect("a list");
+        let mut next = || {
+            let fields = list.next_fields([b"a".as_slice(), b"b"])?;
+            Some(fields.map(|fields| fields.map(|field| field.map(Value::raw))))
+        };
+        assert_eq!(
+            next(),
+            Some(Ok([Some(b"d1:bi1ee".as_slice()), Some(b"i2e")]))
+        );
+        assert_eq!(next(), Some(Err(Fault::DuplicateKey.at(30))));
+        assert_eq!(next(), Some(Ok([None, Some(b"i6e".as_slice())])));
+        assert_eq!(next(), Some(Err(Fault::Type.at(42))));
+        assert_eq!(next(), None);
     }
 
     #[test]

@@ -28,7 +28,10 @@ use super::source::Source;
 pub fn bencode(bytes: &[u8]) {
     for depth in [limits::DEPTH_NETWORK, limits::DEPTH_FILE] {
         let scanned = bencode::scan(bytes, depth);
-        let parsed = Value::parse(bytes, depth);
+        let mut seen = Vec::new();
+        let parsed = Value::parse_seeing(bytes, depth, |outer, key, value| {
+            seen.push((outer, key, value));
+        });
         assert_eq!(
             scanned.as_ref().ok(),
             parsed.as_ref().ok().map(|(_, used)| used)
@@ -40,6 +43,7 @@ pub fn bencode(bytes: &[u8]) {
         };
         assert_eq!(value.raw(), &bytes[value.offset()..used]);
         walk(value, depth);
+        assert_eq!(seen, entries(value));
         let open = value.tokens().map(|token| {
             let (_, token) = token.expect("it was read before");
             match token {
@@ -50,6 +54,20 @@ pub fn bencode(bytes: &[u8]) {
         });
         assert_eq!(open.sum::<i64>(), 0, "everything that opens is closed");
     }
+}
+
+/// The key of the dictionary that it stands in, if that is an inner one; its own key; its value.
+type Entry<'a> = (Option<&'a [u8]>, &'a [u8], Value<'a>);
+
+/// The entries of a dictionary and of those directly in it, which come first.
+fn entries<'a>(value: Value<'a>) -> Vec<Entry<'a>> {
+    let mut entries = Vec::new();
+    for (outer, value) in value.as_dict().into_iter().flatten() {
+        let inner = value.as_dict().into_iter().flatten();
+        entries.extend(inner.map(|(key, value)| (Some(outer), key, value)));
+        entries.push((None, outer, value));
+    }
+    entries
 }
 
 fn walk(value: Value<'_>, depth: usize) {
@@ -70,7 +88,18 @@ fn walk(value: Value<'_>, depth: usize) {
         .for_each(|item| walk(item, depth - 1));
     let mut dict = value.as_dict().into_iter().flatten();
     dict.by_ref().for_each(|(_, item)| walk(item, depth - 1));
-    let _ = value.fields([b"a".as_slice(), b"name"]);
+    let keys = [b"a".as_slice(), b"name"];
+    let _ = value.fields(keys);
+    if let (Some(items), Some(mut ahead)) = (value.as_list(), value.as_list()) {
+        for item in items {
+            let fields = ahead.next_fields(keys).expect("as long as the list");
+            assert_eq!(fields, item.fields(keys));
+            if fields.is_err() {
+                return;
+            }
+        }
+        assert!(ahead.next_fields(keys).is_none());
+    }
 }
 
 /// A torrent file: whatever is accepted keeps every promise that the disk and the engine rely on.
@@ -138,7 +167,7 @@ pub fn names(bytes: &[u8]) {
         let element = path_names::path_element(name);
         assert_is_element(&element);
         assert_eq!(path_names::path_element(element.as_bytes()), element);
-        paths.push(element);
+        paths.push(element.into_owned());
     }
     let mut lent: Vec<&mut String> = paths.iter_mut().collect();
     let renamed = path_names::resolve_clashes(&mut lent);

@@ -4,7 +4,7 @@ use super::{FileEntry, FileKind, MetainfoError, Warning};
 use crate::base::escape::escape_field;
 use crate::base::geometry::FileTable;
 use crate::base::limits;
-use crate::wire::bencode::Value;
+use crate::wire::bencode::{BencodeError, Fault, Value};
 use crate::wire::names;
 
 /// The files of a torrent of that (safe) name, from its `length` or its list of `files`, with distinct paths.
@@ -42,13 +42,16 @@ pub(super) fn is_pad(attributes: &[u8], path: Option<Value<'_>>, length: u64) ->
     if attributes.contains(&b'p') {
         return true;
     }
-    let mut elements = path.and_then(Value::as_list).into_iter().flatten();
-    let first = elements.next().and_then(Value::as_bytes);
-    let second = elements.next().and_then(Value::as_bytes);
-    match (first, second, elements.next()) {
-        (Some(b".pad"), Some(number), None) => number == length.to_string().as_bytes(),
-        (Some(name), None, _) => name.starts_with(b"_____padding_file_"),
-        _ => false,
+    let mut elements = path.and_then(Value::as_strings).into_iter().flatten();
+    match elements.next().flatten() {
+        Some(b".pad") => {
+            let is_length = |number| number == length.to_string().as_bytes();
+            elements.next().flatten().is_some_and(is_length) && elements.next().is_none()
+        }
+        Some(name) if name.starts_with(b"_____padding_file_") => {
+            elements.next().flatten().is_none()
+        }
+        Some(_) | None => false,
     }
 }
 
@@ -57,13 +60,13 @@ fn several(
     list: Value<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<FileEntry>, MetainfoError> {
-    let entries = list
+    let mut entries = list
         .as_list()
         .ok_or_else(|| MetainfoError::new("torrent.files", "the files are no list"))?;
     let mut files = Vec::new();
     let mut paths_len = 0;
-    for value in entries {
-        let file = entry(name, value)?;
+    while let Some(fields) = entries.next_fields([b"length", b"path", b"path.utf-8", b"attr"]) {
+        let file = entry(name, fields)?;
         paths_len += file.path.len();
         if paths_len > limits::PATHS_MAX {
             return Err(too_long("the paths of all files together are too long"));
@@ -87,15 +90,15 @@ fn several(
     Ok(files)
 }
 
-fn entry(name: &str, value: Value<'_>) -> Result<FileEntry, MetainfoError> {
-    if value.as_dict().is_none() {
-        return Err(MetainfoError::new(
-            "torrent.files",
-            "a file is no dictionary",
-        ));
-    }
-    let [length, path, path_utf8, attributes] =
-        value.fields([b"length", b"path", b"path.utf-8", b"attr"])?;
+/// A file from its fields `length`, `path`, `path.utf-8` and `attr`.
+fn entry(
+    name: &str,
+    fields: Result<[Option<Value<'_>>; 4], BencodeError>,
+) -> Result<FileEntry, MetainfoError> {
+    let [length, path, path_utf8, attributes] = fields.map_err(|error| match error.fault {
+        Fault::Type => MetainfoError::new("torrent.files", "a file is no dictionary"),
+        _ => error.into(),
+    })?;
     let attributes = attributes.and_then(Value::as_bytes).unwrap_or_default();
     let is_link = attributes.contains(&b'l');
     let length = match length {
@@ -110,7 +113,7 @@ fn entry(name: &str, value: Value<'_>) -> Result<FileEntry, MetainfoError> {
         (false, _) => FileKind::Regular,
     };
     let elements = path_utf8.filter(is_utf8_path).or(path);
-    let path = match elements.and_then(Value::as_list) {
+    let path = match elements {
         Some(elements) => safe_path(name, elements)?,
         None => name.to_owned(),
     };
@@ -122,13 +125,14 @@ fn entry(name: &str, value: Value<'_>) -> Result<FileEntry, MetainfoError> {
     Ok(FileEntry { path, length, kind })
 }
 
-fn safe_path<'a>(
-    name: &str,
-    elements: impl Iterator<Item = Value<'a>>,
-) -> Result<String, MetainfoError> {
-    let mut path = name.to_owned();
+/// The path of the file in the directory `name`; `name` alone if `elements` is no list, or an empty one.
+fn safe_path(name: &str, elements: Value<'_>) -> Result<String, MetainfoError> {
+    let room = elements.raw().len().min(limits::PATH_MAX);
+    let mut path = String::with_capacity(name.len() + room);
+    path.push_str(name);
+    let elements = elements.as_strings().into_iter().flatten();
     for (index, element) in elements.enumerate() {
-        let raw = element.as_bytes().ok_or_else(|| {
+        let raw = element.ok_or_else(|| {
             MetainfoError::new("torrent.path", "an element of a path is no string")
         })?;
         path.push('/');
@@ -143,11 +147,9 @@ fn safe_path<'a>(
 }
 
 fn is_utf8_path(path: &Value<'_>) -> bool {
-    let is_utf8 = |element: Value<'_>| {
-        let bytes = element.as_bytes();
-        bytes.is_some_and(|bytes| std::str::from_utf8(bytes).is_ok())
-    };
-    let mut elements = path.as_list().into_iter().flatten().peekable();
+    let is_utf8 =
+        |element: Option<&[u8]>| element.is_some_and(|bytes| std::str::from_utf8(bytes).is_ok());
+    let mut elements = path.as_strings().into_iter().flatten().peekable();
     elements.peek().is_some() && elements.all(is_utf8)
 }
 

@@ -66,11 +66,8 @@ struct V1File<'a> {
 
 impl V1File<'_> {
     fn is(&self, path: &[&[u8]], length: u64) -> bool {
-        let elements = self.path.as_list().into_iter().flatten();
-        self.length == length
-            && elements
-                .map(Value::as_bytes)
-                .eq(path.iter().copied().map(Some))
+        let elements = self.path.as_strings().into_iter().flatten();
+        self.length == length && elements.eq(path.iter().copied().map(Some))
     }
 }
 

@@ -10,18 +10,38 @@ use crate::base::limits;
 use crate::wire::bencode::Value;
 use crate::wire::names;
 
-/// Everything that the approved `info` dictionary says, but for its bytes. A name or a piece length that it
-/// lacks is taken from `root`, around it, where some makers put them.
-pub(super) fn read(info: Value<'_>, root: Option<Value<'_>>) -> Result<Metainfo, MetainfoError> {
+/// The keys of `info` that are read.
+pub(super) const KEYS: [&[u8]; 9] = [
+    b"pieces",
+    b"meta version",
+    b"file tree",
+    b"length",
+    b"files",
+    b"private",
+    b"name.utf-8",
+    b"name",
+    b"piece length",
+];
+
+/// Everything that the approved `info` dictionary says in the fields of [`KEYS`], but for its bytes. A name or a piece
+/// length that it lacks is taken from `root`, around it, where some makers put them.
+pub(super) fn read<'a>(
+    info: Value<'a>,
+    fields: [Option<Value<'a>>; KEYS.len()],
+    root: Option<Value<'a>>,
+) -> Result<Metainfo, MetainfoError> {
     let mut warnings = Vec::new();
-    let [pieces, meta_version, tree, length, list, private] = info.fields([
-        b"pieces",
-        b"meta version",
-        b"file tree",
-        b"length",
-        b"files",
-        b"private",
-    ])?;
+    let [
+        pieces,
+        meta_version,
+        tree,
+        length,
+        list,
+        private,
+        name_utf8,
+        name,
+        piece_length,
+    ] = fields;
     let is_v2 = meta_version.is_some_and(|version| version.as_int() == Ok(2));
     let Some(pieces) = pieces else {
         if is_v2 || tree.is_some() {
@@ -33,10 +53,10 @@ pub(super) fn read(info: Value<'_>, root: Option<Value<'_>>) -> Result<Metainfo,
             "there are no piece hashes",
         ));
     };
-    let raw_name = raw_name(info, root, &mut warnings)?;
+    let raw_name = raw_name(name_utf8, name, root, &mut warnings)?;
     let name = names::element(raw_name)
         .ok_or_else(|| MetainfoError::about("torrent.name", "no name for a file", raw_name))?;
-    let piece_length = piece_length(info, root, &mut warnings)?;
+    let piece_length = bytes_a_piece(piece_length, root, &mut warnings)?;
 
     let (files, table) = files::read(&name, length, list, &mut warnings)?;
     let geometry = geometry(piece_length, table.total())?;
@@ -83,35 +103,35 @@ pub(super) fn read(info: Value<'_>, root: Option<Value<'_>>) -> Result<Metainfo,
 }
 
 fn raw_name<'a>(
-    info: Value<'a>,
+    utf8: Option<Value<'a>>,
+    plain: Option<Value<'a>>,
     root: Option<Value<'a>>,
     warnings: &mut Vec<Warning>,
 ) -> Result<&'a [u8], MetainfoError> {
-    let name_in = |dictionary: Value<'a>| -> Result<Option<&'a [u8]>, MetainfoError> {
-        let [utf8, plain] = dictionary.fields([b"name.utf-8".as_slice(), b"name"])?;
+    let better = |utf8: Option<Value<'a>>, plain: Option<Value<'a>>| {
         let utf8 = utf8.and_then(Value::as_bytes);
         let utf8 = utf8.filter(|name| !name.is_empty() && std::str::from_utf8(name).is_ok());
-        Ok(utf8.or(plain.and_then(Value::as_bytes)))
+        utf8.or(plain.and_then(Value::as_bytes))
     };
-    if let Some(name) = name_in(info)? {
+    if let Some(name) = better(utf8, plain) {
         return Ok(name);
     }
-    if let Some(root) = root
-        && let Some(name) = name_in(root)?
-    {
-        warnings.push(misplaced("name"));
-        return Ok(name);
+    if let Some(root) = root {
+        let [utf8, plain] = root.fields([b"name.utf-8".as_slice(), b"name"])?;
+        if let Some(name) = better(utf8, plain) {
+            warnings.push(misplaced("name"));
+            return Ok(name);
+        }
     }
     Err(MetainfoError::new("torrent.name", "there is no name"))
 }
 
-fn piece_length(
-    info: Value<'_>,
-    root: Option<Value<'_>>,
+fn bytes_a_piece<'a>(
+    mut found: Option<Value<'a>>,
+    root: Option<Value<'a>>,
     warnings: &mut Vec<Warning>,
 ) -> Result<u32, MetainfoError> {
     const KIND: &str = "torrent.piece-length";
-    let [mut found] = info.fields([b"piece length".as_slice()])?;
     if let (None, Some(root)) = (found, root) {
         [found] = root.fields([b"piece length".as_slice()])?;
         if found.is_some() {

@@ -15,7 +15,7 @@ use crate::base::escape::escape_field;
 use crate::base::geometry::{FileTable, Geometry};
 use crate::base::ids::{InfoHash, Piece};
 use crate::base::limits;
-use crate::wire::bencode::{BencodeError, Fault, Value};
+use crate::wire::bencode::{BencodeError, Fault, Fields, Value};
 
 pub use sources::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, checked_url};
 
@@ -104,12 +104,21 @@ impl Metainfo {
     /// Reads an `info` dictionary as peers send it (BEP 9), under the same rules; it names no sources. That
     /// its hash is the one that was wanted is for the caller to see to.
     pub fn from_info(bytes: &[u8]) -> Result<Self, MetainfoError> {
+        let mut fields = Fields::new(info::KEYS);
         // As deep as it may be within a file.
-        let (info, used) = Value::parse(bytes, limits::DEPTH_FILE - 1)?;
+        let depth_max = limits::DEPTH_FILE - 1;
+        let (info, used) = Value::parse_seeing(bytes, depth_max, |outer, key, value| {
+            if outer.is_none() {
+                fields.note(key, value);
+            }
+        })?;
         if used != bytes.len() {
             return Err(Fault::Syntax.at(used).into());
         }
-        let mut metainfo = info::read(info, None)?;
+        if info.as_dict().is_none() {
+            return Err(Fault::Type.at(0).into());
+        }
+        let mut metainfo = info::read(info, fields.found()?, None)?;
         metainfo.info = bytes.to_vec();
         Ok(metainfo)
     }
@@ -140,7 +149,15 @@ impl Metainfo {
             Some(b'd' | b'l') => {}
             Some(_) => return Err(not_bencode("the file does not begin as a torrent does")),
         }
-        let (root, used) = Value::parse(bytes, limits::DEPTH_FILE)?;
+        // Most of a file is its list of files: to look for a key behind that is to read it again.
+        let mut fields = Fields::new(KEYS);
+        let mut info_fields = Fields::new(info::KEYS);
+        let see = |outer: Option<&[u8]>, key: &[u8], value| match outer {
+            None => fields.note(key, value),
+            Some(b"info") => info_fields.note(key, value),
+            Some(_) => {}
+        };
+        let (root, used) = Value::parse_seeing(bytes, limits::DEPTH_FILE, see)?;
         if root.as_dict().is_none() {
             return Err(not_bencode("the file is a list, not a dictionary"));
         }
@@ -153,20 +170,11 @@ impl Metainfo {
             comment,
             created_by,
             created,
-        ] = root.fields([
-            b"info",
-            b"announce",
-            b"announce-list",
-            b"url-list",
-            b"nodes",
-            b"comment",
-            b"created by",
-            b"creation date",
-        ])?;
+        ] = fields.found()?;
         let info = info
             .filter(|info| info.as_dict().is_some())
             .ok_or_else(|| MetainfoError::new("torrent.info", "there is no info dictionary"))?;
-        let mut metainfo = info::read(info, Some(root))?;
+        let mut metainfo = info::read(info, info_fields.found()?, Some(root))?;
 
         let warnings = &mut metainfo.warnings;
         metainfo.trackers = sources::trackers(announce, announce_list, warnings);
@@ -276,6 +284,18 @@ impl Warning {
         Self { kind, message }
     }
 }
+
+/// The keys around `info` that are read.
+const KEYS: [&[u8]; 8] = [
+    b"info",
+    b"announce",
+    b"announce-list",
+    b"url-list",
+    b"nodes",
+    b"comment",
+    b"created by",
+    b"creation date",
+];
 
 fn text(value: Option<Value<'_>>) -> Option<String> {
     let bytes = value?.as_bytes()?;

@@ -2,6 +2,7 @@
 
 mod canonical;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::escape::is_harmful;
@@ -39,8 +40,17 @@ pub fn element(raw: &[u8]) -> Option<String> {
 }
 
 /// As [`element`], with `_` where nothing is left: for the elements of a path, which must keep their number.
-pub fn path_element(raw: &[u8]) -> String {
-    element(raw).unwrap_or_else(|| "_".to_owned())
+pub fn path_element(raw: &[u8]) -> Cow<'_, str> {
+    // As nearly all names are, and a torrent may have a hundred thousand.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'\\');
+    if raw.iter().all(is_plain)
+        && (1..=limits::NAME_MAX).contains(&raw.len())
+        && !matches!(raw, b"." | b"..")
+        && let Ok(name) = std::str::from_utf8(raw)
+    {
+        return Cow::Borrowed(name);
+    }
+    element(raw).map_or(Cow::Borrowed("_"), Cow::Owned)
 }
 
 /// Renames files until no two paths are equal and none is also the directory of another, on file systems
