@@ -4,6 +4,7 @@
 //! `Upload` the peer's, `Outbox` is what goes out next.
 
 pub mod flood;
+mod in_flight;
 pub mod inbox;
 pub mod outbox;
 pub mod pex;

@@ -150,8 +150,9 @@ impl Outbox {
         }
         debug_assert_eq!(count, 0, "no more was sent than there was");
         if self.sent == self.bytes.len() {
-            self.bytes.clear();
             self.sent = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
         } else if self.sent > COMPACT {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -179,6 +180,8 @@ impl Outbox {
 
 /// Parts before more requests are turned into data: requests of a few bytes would else pile up by thousands.
 const PARTS_MAX: usize = 64;
+/// Bytes of room that an empty queue keeps: a batch of requests needs more, but only for a moment.
+const KEPT: usize = 512;
 /// Sent bytes at the front of the buffer are given up when there are more than this.
 const COMPACT: usize = 4096;
 

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::in_flight::{InFlight, Packed};
 use crate::base::ids::Block;
 use crate::base::limits;
 use crate::base::rate::Meter;
@@ -17,9 +18,9 @@ use crate::base::time::Instant;
 
 /// The requests in flight to one peer, in the order they were sent.
 pub struct Pipeline {
-    in_flight: VecDeque<Request>,
+    in_flight: InFlight,
     /// Asked of this peer once, no longer waited for: a late answer is still no lie.
-    once_asked: VecDeque<Block>,
+    once_asked: VecDeque<Packed>,
     depth: usize,
     depth_max: usize,
     /// What `reqq` can't lift.
@@ -38,14 +39,6 @@ pub struct Pipeline {
     patience: u32,
 }
 
-#[derive(Clone, Copy)]
-struct Request {
-    block: Block,
-    at: Instant,
-    /// An earlier request for the same block may still be answered: the time of this one tells nothing.
-    again: bool,
-}
-
 /// What a block that came is, to the peer that sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
@@ -61,7 +54,7 @@ impl Pipeline {
     /// An empty pipeline, ready to ramp up.
     pub fn new(now: Instant) -> Self {
         Self {
-            in_flight: VecDeque::new(),
+            in_flight: InFlight::default(),
             once_asked: VecDeque::new(),
             depth: limits::PIPELINE_START,
             depth_max: limits::PIPELINE_DEFAULT_MAX,
@@ -99,35 +92,30 @@ impl Pipeline {
         free
     }
 
-    /// A request goes out.
+    /// A request goes out: for a block as [`Geometry::block`](crate::base::geometry::Geometry::block) cuts them.
     pub fn asked(&mut self, now: Instant, block: Block) {
+        let Some(block) = Packed::new(block) else {
+            debug_assert!(false, "{block:?} is no block of ours");
+            return;
+        };
         if self.in_flight.is_empty() {
             self.waiting_since = now;
         }
         let again = self.once_asked.contains(&block);
-        self.in_flight.push_back(Request {
-            block,
-            at: now,
-            again,
-        });
+        self.in_flight.push(now, block, again);
     }
 
     /// A block came; its place in the pipeline is free.
     pub fn handle_block(&mut self, now: Instant, block: Block) -> Arrival {
-        // Answers come in the order of the requests but for a few: this looks at the front first.
-        let at = self
-            .in_flight
-            .iter()
-            .position(|request| request.block == block);
-        let Some(request) = at.and_then(|at| self.in_flight.remove(at)) else {
-            let at = self.once_asked.iter().position(|asked| *asked == block);
-            return match at.and_then(|at| self.once_asked.remove(at)) {
-                Some(_) => {
-                    self.revive(now);
-                    Arrival::Late
-                }
-                None => Arrival::Unasked,
-            };
+        let Some(packed) = Packed::new(block) else {
+            return Arrival::Unasked;
+        };
+        let Some(request) = self.in_flight.take(packed) else {
+            if !self.forget(packed) {
+                return Arrival::Unasked;
+            }
+            self.revive(now);
+            return Arrival::Late;
         };
         self.revive(now);
         self.rate.add(now, u64::from(block.len));
@@ -142,23 +130,19 @@ impl Pipeline {
     /// The peer refused (BEP 6): true if the request was in flight. A request that was cancelled is answered,
     /// too, and before a later one for the same block.
     pub fn handle_reject(&mut self, block: Block) -> bool {
-        let at = self.once_asked.iter().position(|asked| *asked == block);
-        match at.and_then(|at| self.once_asked.remove(at)) {
-            Some(_) => false,
-            None => self.withdraw(block, false),
-        }
+        let late = Packed::new(block).is_some_and(|block| self.forget(block));
+        !late && self.withdraw(block, false)
     }
 
     /// We no longer want it: true if it was in flight. `answer_may_come` tells whether the block may still
     /// arrive.
     pub fn withdraw(&mut self, block: Block, answer_may_come: bool) -> bool {
-        let at = self
-            .in_flight
-            .iter()
-            .position(|request| request.block == block);
-        let found = at.and_then(|at| self.in_flight.remove(at)).is_some();
+        let Some(block) = Packed::new(block) else {
+            return false;
+        };
+        let found = self.in_flight.take(block).is_some();
         if found && answer_may_come {
-            self.remember(block);
+            remember(&mut self.once_asked, block);
         }
         found
     }
@@ -166,13 +150,11 @@ impl Pipeline {
     /// Takes every request out of flight: the peer choked us, or was silent too long. Answers that are on
     /// their way are still welcome.
     pub fn withdraw_all(&mut self) -> Vec<Block> {
-        let blocks: Vec<_> = self
-            .in_flight
-            .drain(..)
-            .map(|request| request.block)
-            .collect();
-        blocks.iter().for_each(|block| self.remember(*block));
-        blocks
+        let withdrawn = self.in_flight.drain().map(|block| {
+            remember(&mut self.once_asked, block);
+            block.block()
+        });
+        withdrawn.collect()
     }
 
     /// The peer has been silent too long: one request at a time from now on, until a block comes.
@@ -207,7 +189,7 @@ impl Pipeline {
 
     /// The requests in flight, in order.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
-        self.in_flight.iter().map(|request| request.block)
+        self.in_flight.blocks()
     }
 
     /// How many are in flight.
@@ -278,12 +260,18 @@ impl Pipeline {
         self.depth = ahead.max(limits::PIPELINE_MIN).min(self.depth_max);
     }
 
-    fn remember(&mut self, block: Block) {
-        if self.once_asked.len() == ONCE_ASKED_MAX {
-            self.once_asked.pop_front();
-        }
-        self.once_asked.push_back(block);
+    /// Takes a block out of those that were once asked for: true if it was among them.
+    fn forget(&mut self, block: Packed) -> bool {
+        let at = self.once_asked.iter().position(|asked| *asked == block);
+        at.and_then(|at| self.once_asked.remove(at)).is_some()
     }
+}
+
+fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
+    if once_asked.len() == ONCE_ASKED_MAX {
+        once_asked.pop_front();
+    }
+    once_asked.push_back(block);
 }
 
 /// The pipeline follows the rate over this time.

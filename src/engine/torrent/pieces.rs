@@ -311,6 +311,10 @@ impl Pieces {
         let elsewhere = slot.asked;
         let known = begun.givers.iter().position(|known| *known == giver);
         let at = known.unwrap_or_else(|| {
+            if begun.givers.is_empty() {
+                // Mostly it is the only one.
+                begun.givers.reserve_exact(1);
+            }
             begun.givers.push(giver);
             begun.givers.len() - 1
         });
