@@ -11,6 +11,7 @@ mod floods;
 mod greetings;
 mod magnets;
 mod names;
+mod news;
 mod openings;
 mod pauses;
 mod places;

@@ -92,6 +92,8 @@ pub struct Peer {
     pub given: u64,
     /// It refused requests and gave nothing in between, though it does not choke us: nothing is asked of it until then.
     pub rest_until: Instant,
+    /// How many of our pieces of this run it has heard of.
+    pub told: u32,
     /// The shell knows that there is something to send.
     pub announced: bool,
     /// Its extended id for peer exchange (BEP 11), if it takes part.
@@ -182,6 +184,7 @@ impl Peer {
             given: 0,
             rest_until: now,
             refused: now,
+            told: 0,
             announced: false,
             ut_pex: None,
             ut_metadata: None,

@@ -409,7 +409,7 @@ impl Session {
         if !self.timers.is_set(Timer::Choke) {
             self.timers.set(Timer::Choke, now + limits::CHOKE_ROUND);
         }
-        self.flush(id);
+        self.flush(now, id);
     }
 
     /// An announce instead of a handshake: the small tracker answers it.

@@ -109,7 +109,7 @@ impl Session {
         match verdict {
             Err(why) => self.close(now, id, why),
             Ok(()) if wants_slot => self.give_free_slot(now, id),
-            Ok(()) => self.flush(id),
+            Ok(()) => self.flush(now, id),
         }
     }
 
@@ -120,8 +120,16 @@ impl Session {
             match order {
                 Order::Have(torrent, piece) => {
                     self.for_members(now, torrent, |cx, _, torrent, peer| {
-                        torrent.tell_have(cx, peer, piece);
+                        torrent.handle_new(cx, peer, piece);
                     });
+                }
+                Order::Tell(torrent) => {
+                    self.for_members(now, torrent, |cx, _, torrent, peer| {
+                        torrent.tell_news(cx.now, peer);
+                    });
+                    if let Some(seat) = self.torrents.get_mut(torrent) {
+                        seat.torrent.end_round(now);
+                    }
                 }
                 Order::CancelElsewhere(torrent, block, except) => {
                     self.cancel_elsewhere(now, torrent, block, except);
@@ -190,14 +198,17 @@ impl Session {
     }
 
     /// Tells the world of bytes to send, once until they are all gone.
-    pub(super) fn flush(&mut self, id: ConnId) {
+    pub(super) fn flush(&mut self, now: Instant, id: ConnId) {
         if let Some(Conn {
-            kind: Kind::Peer { peer, .. },
+            kind: Kind::Peer { torrent, peer, .. },
             ..
         }) = self.conns.get_mut(id)
             && !peer.announced
             && !peer.outbox.is_empty()
         {
+            if let Some(seat) = self.torrents.get(*torrent) {
+                seat.torrent.tell_news(now, peer);
+            }
             peer.announced = true;
             self.out.push_back(Output::Transmit { conn: id });
         }
@@ -235,6 +246,7 @@ impl Session {
                 peer,
             );
             if !peer.announced && !peer.outbox.is_empty() {
+                torrent.tell_news(now, peer);
                 peer.announced = true;
                 self.out.push_back(Output::Transmit { conn: *member });
             }
@@ -276,7 +288,7 @@ impl Session {
                 }
             });
         }
-        self.flush(id);
+        self.flush(now, id);
     }
 
     /// A peer that had a slot is gone or wants nothing more: another gets it.

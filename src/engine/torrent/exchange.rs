@@ -176,14 +176,14 @@ impl Torrent {
         }
     }
 
-    /// We have a new piece: the peer is told, and may have become useless to us.
-    pub fn tell_have(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece) {
-        if !peer.is_seed() {
-            peer.send(cx.now, Message::Have(piece));
-        }
+    /// We have a new piece: the peer may have become useless to us, and may wait for it.
+    pub fn handle_new(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece) {
         if peer.has.has(piece) && self.pieces.wants(piece) {
             peer.useful = peer.useful.saturating_sub(1);
             self.tell_interest(cx, peer);
+        }
+        if self.awaits_news(peer) {
+            self.tell_news(cx.now, peer);
         }
     }
 

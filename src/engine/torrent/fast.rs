@@ -23,6 +23,8 @@ impl Torrent {
         if !is_new || self.super_seed.is_some() || self.pieces.have().is_empty() {
             return;
         }
+        // Not all clients know what to make of a piece that they have not heard we have.
+        self.tell_news(cx.now, peer);
         let set = allowed_fast(self.metainfo.info_hash, peer.address.ip(), pieces, count);
         for piece in set {
             if self.pieces.have().has(piece) && self.picker.copies(piece) > 0 {

@@ -17,6 +17,7 @@ mod exchange;
 mod fast;
 mod fill;
 pub mod metadata;
+mod news;
 pub mod picker;
 pub mod pieces;
 mod selection;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use self::blame::{Blame, Verdict};
 use self::choker::Choker;
 use self::metadata::Collector;
+use self::news::News;
 use self::picker::Picker;
 use self::pieces::Pieces;
 use self::super_seed::SuperSeed;
@@ -79,6 +81,7 @@ pub struct Torrent {
     aim: Aim,
     picker: Picker,
     blame: Blame,
+    news: News,
     /// Pieces that failed too often, and until when they rest.
     resting: Vec<(Instant, Piece)>,
     /// A piece was fetched in this run.
@@ -127,8 +130,10 @@ pub struct Context<'a> {
 /// What the session does for a torrent when the borrow ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Tell every peer of a new piece.
+    /// There is a new piece: tell those at once that wait for it.
     Have(TorrentId, Piece),
+    /// Tell every peer of the new pieces.
+    Tell(TorrentId),
     /// A block came: whoever else was asked for it is told that it is no longer wanted.
     CancelElsewhere(TorrentId, Block, ConnId),
     /// Never speak to this host again.
@@ -180,6 +185,7 @@ impl Torrent {
             aim: add.aim,
             picker: Picker::new(geometry.pieces(), rng),
             blame: Blame::default(),
+            news: News::default(),
             resting: Vec::new(),
             fetched: false,
             seeds: 0,
@@ -274,6 +280,7 @@ impl Torrent {
     /// A peer greeted us: it is told what we have.
     pub fn handle_joined(&mut self, cx: &Context<'_>, conn: ConnId, peer: &mut Peer) {
         self.members.push(conn);
+        peer.told = self.news.end();
         if let Some(super_seed) = &mut self.super_seed
             && super_seed.handle_joined(cx.now, conn)
         {
@@ -344,7 +351,7 @@ impl Torrent {
                 torrent: self.id,
                 piece,
             }));
-            cx.orders.push_back(Order::Have(self.id, piece));
+            self.add_news(cx, piece);
             if self.blame.handle_success(piece) {
                 cx.out.push_back(Output::Disk(DiskOp::Digest {
                     torrent: self.id,
@@ -460,13 +467,16 @@ impl Torrent {
             disk.trying = true;
             disk.retry_at = cx.now + limits::DISK_RETRY;
         }
+        if self.news.poll_timeout().is_some_and(|at| at <= cx.now) {
+            cx.orders.push_back(Order::Tell(self.id));
+        }
     }
 
     /// When the torrent itself has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retry = self.disk.as_ref().map(|disk| disk.retry_at);
         let rested = self.resting.iter().map(|(until, _)| *until);
-        rested.chain(retry).min()
+        rested.chain(retry).chain(self.news.poll_timeout()).min()
     }
 
     /// Pieces and blocks.
