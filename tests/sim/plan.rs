@@ -56,6 +56,8 @@ pub(crate) struct NodePlan {
     pub(crate) starts: u64,
     /// From when to when it is paused, in seconds.
     pub(crate) pause: Option<(u64, u64)>,
+    /// When it has to hash all that it has again, in seconds.
+    pub(crate) recheck: Option<u64>,
     /// Whether what it has is remembered from one life to the next.
     pub(crate) remembers: bool,
     /// Ends of its lives: when, in microseconds, and how.
@@ -165,6 +167,7 @@ impl Plan {
                         let from = rng.below(40) as u64;
                         (from, from + rng.below(40) as u64)
                     }),
+                    recheck: (trouble > 0 && rng.below(6) == 0).then(|| rng.below(60) as u64),
                     remembers: rng.below(2) == 0,
                     ends: match trouble > 0 && rng.below(4) == 0 {
                         true => (0..1 + rng.below(2)).map(|_| end(rng)).collect(),
@@ -248,6 +251,7 @@ impl Plan {
             faults: DiskFaults::default(),
             starts: 0,
             pause: None,
+            recheck: None,
             remembers: true,
             ends: Vec::new(),
             cut: None,

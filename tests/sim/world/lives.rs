@@ -44,7 +44,7 @@ impl World {
             files.power.go_at(operation);
         }
         let ends = plan.ends.clone();
-        self.ends_left += ends.len();
+        self.to_come += ends.len();
         for (micros, how) in ends {
             self.schedule(starts + micros, Ev::End { node: at, how });
         }
@@ -57,6 +57,10 @@ impl World {
                 let wait = starts + second * 1_000_000 + 1;
                 self.schedule(wait, Ev::Pause { node: at, paused });
             }
+        }
+        if let Some(second) = self.plan.nodes[at].recheck {
+            self.to_come += 1;
+            self.schedule(starts + second * 1_000_000 + 1, Ev::Recheck { node: at });
         }
         let (session, peer_id) = self.session(at);
         self.nodes.push(Node {
@@ -156,9 +160,28 @@ impl World {
         }
     }
 
+    /// Nothing of what a node has is believed any more.
+    pub(super) fn recheck(&mut self, at: usize) {
+        self.to_come -= 1;
+        let node = &mut self.nodes[at];
+        if let Some(torrent) = node.life.torrent
+            && node.up
+            && !self.closing
+        {
+            node.life.complete = false;
+            node.life.noted = 0;
+            let command = Command::Recheck(torrent);
+            let reply = node.session.handle_command(self.now, command);
+            assert_eq!(reply, Ok(Reply::Done));
+            self.note(|| format!("{at} hashes all again"));
+            self.drain(at, &[]);
+            assert!(self.nodes[at].life.peers == 0, "hashing, with peers");
+        }
+    }
+
     /// A life ends before its time, as planned.
     pub(super) fn end(&mut self, at: usize, how: End) {
-        self.ends_left -= 1;
+        self.to_come -= 1;
         if self.nodes[at].up {
             self.die(at, how);
         }

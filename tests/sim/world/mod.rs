@@ -45,8 +45,8 @@ pub(crate) struct World {
     todo: VecDeque<Todo>,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
-    /// Lives that are to end before all is well.
-    ends_left: usize,
+    /// Ends of lives and checks that are to come before all is well.
+    to_come: usize,
     /// Whether all is well, and everybody says goodbye.
     closing: bool,
 }
@@ -186,6 +186,9 @@ enum Ev {
         node: usize,
         paused: bool,
     },
+    Recheck {
+        node: usize,
+    },
 }
 
 enum Todo {
@@ -224,7 +227,7 @@ impl World {
             todo: VecDeque::new(),
             trace: Trace::default(),
             steps: 0,
-            ends_left: 0,
+            to_come: 0,
             closing: false,
             plan,
         };
@@ -256,7 +259,7 @@ impl World {
     /// Runs until everybody has everything, then shuts all down; panics where a rule is broken.
     pub(crate) fn run(&mut self) {
         let bound = Instant::default() + Duration::from_secs(self.plan.bound);
-        while self.ends_left > 0 || !self.nodes.iter().all(|node| node.life.complete) {
+        while self.to_come > 0 || !self.nodes.iter().all(|node| node.life.complete) {
             assert!(self.now < bound, "not all are through: {}", self.standing());
             self.step();
         }
@@ -518,6 +521,7 @@ impl World {
                 self.schedule_at(self.now + delay, Ev::Syn { sock, to });
             }
             Ev::Pause { node, paused } => self.pause(node, paused),
+            Ev::Recheck { node } => self.recheck(node),
         }
     }
 
