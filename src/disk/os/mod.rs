@@ -47,6 +47,16 @@ struct Open {
     used: u64,
 }
 
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    /// It is made if it is not there.
+    Write,
+    /// Nothing is done with its content, so that it need not be looked at.
+    Sync,
+}
+
 /// A directory that was walked to: files of one come one after the other.
 struct Directory {
     torrent: TorrentId,
@@ -93,7 +103,8 @@ impl OsFiles {
             if self.open.len() >= self.open_max {
                 self.close_oldest(self.open_max.div_ceil(8));
             }
-            let Some(fd) = self.open_anew(file, write)? else {
+            let purpose = if write { Purpose::Write } else { Purpose::Read };
+            let Some(fd) = self.open_anew(file, purpose)? else {
                 self.see(file, Seen::Missing);
                 return Ok(None);
             };
@@ -120,7 +131,8 @@ impl OsFiles {
     }
 
     /// Opens `file`, and makes room or walks its path again where that helps.
-    fn open_anew(&mut self, file: FileId, write: bool) -> Result<Option<OwnedFd>, DiskError> {
+    fn open_anew(&mut self, file: FileId, purpose: Purpose) -> Result<Option<OwnedFd>, DiskError> {
+        let write = purpose == Purpose::Write;
         let tree = self.tree(file.torrent)?;
         let meta = Arc::clone(&tree.meta);
         let full = tree.place.allocate == Allocate::Full;
@@ -161,6 +173,7 @@ impl OsFiles {
                     }
                     return Ok(Some(fd));
                 }
+                Ok(fd) if purpose == Purpose::Sync => return Ok(Some(fd)),
                 Ok(fd) => return regular(fd, || self.path(file)).map(Some),
                 Err(Errno::EXIST) => new = false,
                 // The cached directory, or one below it, may have been removed, and another be there.
@@ -582,19 +595,25 @@ impl Files for OsFiles {
             let stamp = self.sync(apart)?;
             return Ok(stamp.map(|stamp| Stamp { size, ..stamp }));
         }
+        let left = tree.left.get(file.file as usize).copied().flatten();
+        let left = left.filter(|_| tree.is_watched);
         // A file that is not open by now will hardly be used again: it is not kept open.
         let opened;
         let fd = if let Some(open) = self.open.get(&file) {
             &open.fd
-        } else if let Some(fd) = self.open_anew(file, false)? {
+        } else if let Some(fd) = self.open_anew(file, Purpose::Sync)? {
             opened = fd;
             &opened
         } else {
             return Ok(None);
         };
-        // Not only its data: a stamp that is taken now must be what is found after a power cut.
-        let synced = retry_on_intr(|| fs::fsync(fd)).and_then(|()| fs::fstat(fd));
-        let stat = synced.map_err(|errno| self.failed("sync", file, errno))?;
+        // Not only its data: the stamp must be what is found after a power cut. If it is known how we left the file, it is
+        // that: what another makes of it since is not ours to vouch for.
+        let synced = retry_on_intr(|| fs::fsync(fd)).and_then(|()| match left {
+            Some(left) => Ok(left.stamp),
+            None => fs::fstat(fd).as_ref().map(stamp_of).map_err(|errno| *errno),
+        });
+        let stamp = synced.map_err(|errno| self.failed("sync", file, errno))?;
         let meta = Arc::clone(&self.tree(file.torrent)?.meta);
         let path = meta
             .files
@@ -615,7 +634,7 @@ impl Files for OsFiles {
             let synced = self.synced.entry(file.torrent).or_default();
             synced.insert(String::from(path));
         }
-        Ok(Some(stamp_of(&stat)))
+        Ok(Some(stamp))
     }
 
     fn device(&self, torrent: TorrentId) -> u64 {

@@ -110,6 +110,7 @@ impl Resume {
             let path = &self.meta.files[*file as usize].path;
             let others = match files.len() - 1 {
                 0 => String::new(),
+                1 => String::from(" and 1 other file"),
                 others => format!(" and {others} other files"),
             };
             format!(
@@ -117,7 +118,11 @@ impl Resume {
                 escape(path.as_bytes(), 200)
             )
         });
-        format!("{name}{pieces} pieces are hashed again")
+        let pieces = match pieces {
+            1 => String::from("1 piece is"),
+            pieces => format!("{pieces} pieces are"),
+        };
+        format!("{name}{pieces} hashed again")
     }
 }
 

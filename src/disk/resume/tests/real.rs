@@ -1,6 +1,8 @@
 //! The same on real files.
 
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use super::*;
 use crate::disk::FileStore;
@@ -148,4 +150,24 @@ fn after_an_end_at_which_a_file_was_too_short_nothing_is_believed() {
     let (good, _) = check(&mut store);
     // All of it was hashed: what is not there is not said to be.
     assert_eq!(good, 19);
+}
+
+#[test]
+fn what_another_made_of_a_file_before_it_was_synced_is_not_vouched_for() {
+    let scratch = Scratch::new();
+    let bytes = content(20 * B);
+    let files = [("x", 20 * BLOCKS, FileKind::Regular)];
+    let meta = meta(B as u32, &files, &bytes);
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!(check(&mut store).0, 0);
+    write(&mut store, &meta, &bytes, 0..20);
+    let path = scratch.0.join("out/x");
+    let file = std::fs::File::options().write(true).open(path);
+    let file = file.expect("it is there");
+    file.write_all_at(b"other", 7).expect("written");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    while store.flush(torrent(0)) {}
+    drop(store);
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!(check(&mut store), (19, true));
 }
