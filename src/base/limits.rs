@@ -138,8 +138,8 @@ pub const UPLOAD_SLOTS_ALL: usize = 8;
 /// Upload slots added to those at most, one a round, while the uplink is not full.
 pub const UPLOAD_SLOTS_MORE: usize = 28;
 /// Everybody is told of new pieces at most so often, but for those that can act on them at once. Other clients take up
-/// to ten seconds; of a swarm behind a super seed, which waits for such news, the last one is through a hundredth later
-/// with this than with one second, and from five seconds on free riders gain (`tests/sim/swarm`).
+/// to ten seconds; with this the last of a swarm behind a super seed, which waits for such news, is through as soon as with
+/// one second (`tests/sim/swarm`).
 pub const NEWS_EVERY: Duration = Duration::from_secs(4);
 /// New pieces of which everybody is told sooner: as many as one packet carries.
 pub const NEWS_MAX: usize = 128;

@@ -293,7 +293,8 @@ fn advice(kind: DiskErrorKind) -> &'static str {
         DiskErrorKind::TooBig => {
             "nothing is written; name a directory on another file system with -o"
         }
-        DiskErrorKind::Gone | DiskErrorKind::Changed => "stopped; run again when it is back",
+        DiskErrorKind::Gone => "stopped; run again when it is back",
+        DiskErrorKind::Changed => "stopped; run again when nobody else is at work there",
         DiskErrorKind::Io => "stopped; see to the disk, then run again to go on",
         DiskErrorKind::Locked => "this one ends",
     }

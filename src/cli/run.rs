@@ -211,10 +211,14 @@ impl<'a> Run<'a> {
             }
         }
         for event in &events {
-            // What ends a torrent is said at its end.
+            // What ends a torrent is said at its end, and nothing of its disk then.
             let ended = |id| self.ended.contains_key(&id);
             let is_last = event.torrent().is_some_and(ended);
-            if !(is_last && matches!(event, Event::DiskTrouble { .. })) {
+            let of_disk = matches!(
+                event,
+                Event::DiskTrouble { .. } | Event::DiskRecovered { .. }
+            );
+            if !(is_last && of_disk) {
                 self.face.event(elapsed, event);
             }
             if let Event::Removed { torrent } = event {

@@ -26,8 +26,8 @@ pub struct Download {
     /// How it stood when it ended.
     last: Option<TorrentSnapshot>,
     disk_faults: u32,
-    /// How often all had to be hashed again because others were at work among the files.
-    rechecks: u32,
+    /// How often all had to be hashed again because others were at work among the files, and since when.
+    rechecks: (u32, Option<Instant>),
     /// When something last moved, and how much had by then.
     moved: (Instant, u64),
     /// Since when it seeds.
@@ -52,7 +52,7 @@ impl Download {
             outcome: None,
             last: None,
             disk_faults: 0,
-            rechecks: 0,
+            rechecks: (0, None),
             moved: (now, 0),
             seeding: None,
         }
@@ -103,10 +103,13 @@ impl Download {
     }
 
     /// The files have their last form, or can't have it. Says why, if all of them are to be hashed again.
-    pub(super) fn handle_finished(&mut self, result: Result<(), DiskError>) -> Option<String> {
+    pub(super) fn handle_finished(
+        &mut self,
+        now: Instant,
+        result: Result<(), DiskError>,
+    ) -> Option<String> {
         match result {
-            Err(error) if error.kind == DiskErrorKind::Changed && self.rechecks < RECHECKS_MAX => {
-                self.rechecks += 1;
+            Err(error) if error.kind == DiskErrorKind::Changed && self.may_recheck(now) => {
                 self.complete = false;
                 return Some(error.message);
             }
@@ -115,6 +118,14 @@ impl Download {
             Ok(()) => {}
         }
         None
+    }
+
+    /// Whether to hash all once more: not if others have been at it for too long.
+    fn may_recheck(&mut self, now: Instant) -> bool {
+        let (count, since) = &mut self.rechecks;
+        *count += 1;
+        let since = *since.get_or_insert(now);
+        *count <= RECHECKS || now - since < RECHECK_FOR
     }
 
     /// It begins anew to be measured whether anything moves.
@@ -217,8 +228,10 @@ impl Download {
     }
 }
 
-/// Who is at work among the files again and again will not stop.
-const RECHECKS_MAX: u32 = 3;
+/// So often all is hashed again, however long it takes.
+const RECHECKS: u32 = 3;
+/// So long it is hashed again and again: who is at work among the files for longer will not stop.
+const RECHECK_FOR: Duration = Duration::from_secs(20);
 /// How often it is seen whether enough was seeded.
 const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.

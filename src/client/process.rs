@@ -369,8 +369,9 @@ impl Client {
     /// Brings the files of a torrent that is there into their last form.
     fn finish(&mut self, torrent: TorrentId) {
         let result = self.reactor.finish(self.host, torrent);
+        let now = self.reactor.now();
         let download = self.downloads.get_mut(&torrent);
-        if let Some(why) = download.and_then(|it| it.handle_finished(result)) {
+        if let Some(why) = download.and_then(|it| it.handle_finished(now, result)) {
             self.said.push(Event::Warning {
                 torrent: Some(torrent),
                 kind: "disk.changed",

@@ -58,9 +58,16 @@ pub trait Files {
 
     /// Makes what no write made, the empty files, and cuts the files that are too long if that was allowed. What was
     /// kept of unwanted files is removed if all of them are there. Looks at all files as [`Files::survey`] does, with its
-    /// errors, and fails with [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if a wanted file is
-    /// not there any more under its name, or is too short.
+    /// errors, and fails with [`DiskErrorKind::Changed`](crate::engine::io::DiskErrorKind::Changed) if another program
+    /// had a hand in them: a wanted file is not there any more under its name, has another length, or any is not as it
+    /// was left.
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError>;
+
+    /// Whether another program was seen to have a hand in the files since they were last looked at: to have changed,
+    /// cut or replaced one that was to be written to. Not everywhere can this be seen.
+    fn is_meddled(&self, _torrent: TorrentId) -> bool {
+        false
+    }
 
     /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it
     /// was not there, or if these files have no times.

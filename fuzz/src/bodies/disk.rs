@@ -65,6 +65,15 @@ impl ModelDisk {
         assert!(!self.removed.contains(torrent), "of a removed torrent");
         match op {
             DiskOp::Check { torrent } => {
+                // What was begun or known before is nothing now.
+                (self.claimed, self.written) = Default::default();
+                self.verified.clear();
+                self.jobs.retain(|job| !matches!(job, Job::Verify(..)));
+                for job in &mut self.jobs {
+                    if let Job::Write { counts, .. } = job {
+                        *counts = false;
+                    }
+                }
                 let pieces = (0..self.geometry.pieces()).map(Piece);
                 self.jobs
                     .extend(pieces.map(|piece| Job::Checked(torrent, piece)));

@@ -578,6 +578,11 @@ impl Files for OsFiles {
         Ok(())
     }
 
+    fn is_meddled(&self, torrent: TorrentId) -> bool {
+        let tree = self.torrents.get(&torrent);
+        tree.is_some_and(|tree| tree.meddled.is_some())
+    }
+
     fn stamp(&self, file: FileId) -> Option<Stamp> {
         let tree = self.torrents.get(&file.torrent)?;
         let left = tree.left.get(file.file as usize)?.as_ref();

@@ -508,6 +508,56 @@ fn files_that_another_program_changed_while_downloading_are_not_complete() {
 }
 
 #[test]
+fn a_file_that_another_program_made_longer_meanwhile_is_not_complete_though_it_may_be_cut() {
+    let mut scene = Scene::new(B, &[("a", B, Regular), ("b", 0, Regular)]);
+    let place = Place {
+        force: true,
+        ..scene.place()
+    };
+    scene.add_at(place).expect("an empty place");
+    scene.scratch.put("out/t/a", &[7; 3 * B as usize]);
+    scene.scratch.put("out/t/b", b"not empty");
+    scene.write_all();
+    let finish = |scene: &mut Scene| {
+        let result = scene.store.files_mut().finish(torrent(0));
+        result.map_err(|error| error.kind)
+    };
+    assert_eq!(finish(&mut scene), Err(DiskErrorKind::Changed));
+    // They were looked at again: now it is known what is to be cut.
+    assert_eq!(finish(&mut scene), Ok(()));
+    assert_eq!(scene.check(), (vec![true], None));
+    let len = |name| {
+        std_fs::metadata(scene.scratch.path(name))
+            .expect("there")
+            .len()
+    };
+    assert_eq!((len("out/t/a"), len("out/t/b")), (B, 0));
+}
+
+#[test]
+fn an_unwanted_file_that_another_program_changed_meanwhile_is_noticed_too() {
+    let mut scene = Scene::new(B, &[("a", B, Regular), ("b", B, Regular)]);
+    scene.scratch.put("out/t/b", &vec![1; B as usize]);
+    let place = Place {
+        unwanted: [1].into(),
+        ..scene.place()
+    };
+    scene.add_at(place).expect("an empty place");
+    assert_eq!(scene.write(0, 0..1), []);
+    let file = std_fs::File::options()
+        .write(true)
+        .open(scene.scratch.path("out/t/b"));
+    let file = file.expect("it is there");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    let mut finish = || {
+        let result = scene.store.files_mut().finish(torrent(0));
+        result.map_err(|error| (error.kind, error.message.contains("out/t/b")))
+    };
+    assert_eq!(finish(), Err((DiskErrorKind::Changed, true)));
+    assert_eq!(finish(), Ok(()));
+}
+
+#[test]
 fn where_files_can_not_be_watched_their_times_do_not_count() {
     let mut scene = Scene::new(B, &[("a", 2 * B, Regular), ("b", 0, Regular)]);
     scene.add().expect("an empty place");

@@ -180,16 +180,28 @@ impl Tree {
         })
     }
 
-    /// Looks again at every target, and says which wanted file is missing, too short, or not as it was left.
+    /// Looks again at every target, and says which file others had a hand in: a wanted one that is missing or has another
+    /// length, or any that is not as it was left.
     pub(super) fn find_changed(&mut self) -> Result<Option<u32>, DiskError> {
-        let (before, meddled) = (mem::take(&mut self.left), self.meddled);
+        let left = mem::take(&mut self.left);
+        let seen = mem::take(&mut self.files);
+        let meddled = self.meddled;
         self.survey()?;
-        let known = self.left.iter().zip(&before);
-        let mut files = (0..).zip(self.meta.files.iter().zip(known));
-        let changed = files.find(|(index, (entry, (now, before)))| {
-            let is_meant = entry.kind == FileKind::Regular && !self.place.unwanted.contains(index);
-            let is_short = now.is_none_or(|now| now.stamp.size < entry.length);
-            is_meant && (is_short || before.is_some() && before != now)
+        let changed = (0..).zip(&self.meta.files).find(|(index, entry)| {
+            let at = *index as usize;
+            let is_wanted = !self.place.unwanted.contains(index);
+            let (before, now) = (&left[at], &self.left[at]);
+            let differs = before.is_some() && before != now;
+            let is_wrong = match self.files[at] {
+                // What lies apart of an unwanted file changes as the part file does.
+                Seen::Missing if !is_wanted => seen[at] != Seen::Missing,
+                Seen::Missing => true,
+                Seen::There | Seen::Long if !is_wanted => seen[at] == Seen::Missing || differs,
+                Seen::There | Seen::Long => {
+                    differs || now.is_none_or(|now| now.stamp.size != entry.length)
+                }
+            };
+            entry.kind == FileKind::Regular && is_wrong
         });
         Ok(changed.map(|(index, _)| index).or(meddled))
     }

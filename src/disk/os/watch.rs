@@ -44,12 +44,13 @@ pub(super) fn is_watchable(root: &OwnedFd) -> bool {
     fs::fstatfs(root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
 }
 
-/// The `f_type` of ext2 to ext4, XFS, Btrfs, F2FS, UBIFS and tmpfs.
-const LOCAL: [u64; 6] = [
+/// The `f_type` of ext2 to ext4, XFS, Btrfs, F2FS, UBIFS, tmpfs and overlayfs.
+const LOCAL: [u64; 7] = [
     0xef53,
     0x5846_5342,
     0x9123_683e,
     0xf2f5_2010,
     0x2405_1905,
     0x0102_1994,
+    0x794c_7630,
 ];

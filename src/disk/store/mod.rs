@@ -116,6 +116,8 @@ struct Torrent {
     /// Pieces that were not synced when the disk went away: they are hashed when it is back.
     suspects: BTreeSet<Piece>,
     gone: bool,
+    /// Whether another program was seen to have a hand in the files since they were looked at.
+    is_meddled: bool,
 }
 
 struct Pending {
@@ -231,6 +233,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             resume,
             suspects: BTreeSet::new(),
             gone: false,
+            is_meddled: false,
         };
         self.torrents.insert(torrent, known);
         Ok(())
@@ -332,12 +335,15 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
 
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
         let result = self.files.finish(torrent);
-        let known = self.torrents.get_mut(&torrent);
-        if let (Err(error), Some(known)) = (&result, known)
-            && error.kind == DiskErrorKind::Changed
-            && let Some(resume) = &mut known.resume
+        let of_others = |kind| {
+            use DiskErrorKind::{Changed, Longer, NotRegular};
+            matches!(kind, Changed | Longer | NotRegular)
+        };
+        if let Err(error) = &result
+            && of_others(error.kind)
+            && let Some(known) = self.torrents.get_mut(&torrent)
         {
-            resume.handle_strangers();
+            known.distrust();
         }
         result
     }
@@ -530,6 +536,9 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             let data = mem::replace(&mut pending.data, BlockData::Received(0..0));
             done.push_back(answer(torrent, block, data, outcome));
         }
+        if !known.is_meddled && self.files.is_meddled(torrent) {
+            known.distrust();
+        }
     }
 
     /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
@@ -601,7 +610,10 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 // Its first blocks may have gone with the disk, whatever their hash was.
                 let proof = good.then(|| Proof::new(torrent, piece));
                 self.proofs.extend(proof);
-            } else if let Some(resume) = known.resume.as_mut().filter(|_| good) {
+            } else if good
+                && !known.is_meddled
+                && let Some(resume) = &mut known.resume
+            {
                 resume.handle_good(piece);
             }
             done.push_back(DiskDone::Verified {
@@ -611,6 +623,16 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             });
         }
         false
+    }
+}
+
+impl Torrent {
+    /// Another program had a hand in the files: nothing is remembered as being there until all is hashed again.
+    fn distrust(&mut self) {
+        self.is_meddled = true;
+        if let Some(resume) = &mut self.resume {
+            resume.handle_strangers();
+        }
     }
 }
 

@@ -33,8 +33,12 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 error: Some(error),
             });
         }
-        // What was written of a piece before is hashed once more when it is through: it may have changed since.
-        known.suspects = known.running.keys().copied().collect();
+        // Nobody goes on with what was begun before.
+        known.running.clear();
+        known.suspects.clear();
+        known.is_meddled = false;
+        self.behind.retain(|(of, _)| *of != torrent);
+        self.proofs.retain(|job| job.torrent != torrent);
         let (mut trusted, mut samples) = (Bitfield::default(), Vec::new());
         if let Some(resume) = &mut known.resume {
             let world = &mut World {

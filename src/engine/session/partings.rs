@@ -37,13 +37,15 @@ impl Session {
             .torrents
             .get_mut(torrent)
             .ok_or(CommandError::Unknown)?;
-        if seat.torrent.begin_recheck() {
-            self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
-            self.part_from_all(now, torrent, "disk.changed");
-            if let Some(seat) = self.torrents.get_mut(torrent) {
-                seat.torrent.swarm.revive(now);
-            }
+        if !seat.torrent.begin_recheck() {
+            return Ok(Reply::Done);
         }
+        self.part_from_all(now, torrent, "disk.changed");
+        if let Some(seat) = self.torrents.get_mut(torrent) {
+            seat.torrent.forget_pieces();
+            seat.torrent.swarm.revive(now);
+        }
+        self.out.push_back(Output::Disk(DiskOp::Check { torrent }));
         Ok(Reply::Done)
     }
 

@@ -228,12 +228,18 @@ impl Torrent {
             return false;
         }
         self.checking = Some(0);
-        for piece in (0..self.geometry().pieces()).map(Piece) {
-            self.pieces.lose(piece);
-            self.picker.close(piece);
-        }
         self.end_super_seeding();
         true
+    }
+
+    /// Knows nothing of any piece any more, and has none begun: nobody is connected who was asked for one.
+    pub fn forget_pieces(&mut self) {
+        for piece in (0..self.geometry().pieces()).map(Piece) {
+            self.pieces.lose(piece);
+            self.pieces.forget(piece);
+            self.picker.close(piece);
+        }
+        self.resting.clear();
     }
 
     /// One piece was looked at by the check.
@@ -256,10 +262,7 @@ impl Torrent {
         }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
-                let rests = self.resting.iter().any(|(_, resting)| *resting == piece);
-                let is_begun = self.pieces.get(piece).is_some() || rests;
-                let is_there = self.pieces.have().has(piece) || is_begun;
-                if !is_there && self.pieces.wants(piece) {
+                if !self.pieces.have().has(piece) && self.pieces.wants(piece) {
                     self.picker.open(piece);
                 }
             }

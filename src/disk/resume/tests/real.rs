@@ -171,3 +171,27 @@ fn what_another_made_of_a_file_before_it_was_synced_is_not_vouched_for() {
     let mut store = scratch.open(&meta).expect("free");
     assert_eq!(check(&mut store), (19, true));
 }
+
+#[test]
+fn what_was_seen_to_be_changed_is_not_believed_though_the_run_ends_early() {
+    let scratch = Scratch::new();
+    let bytes = content(20 * B);
+    let files = [("x", 20 * BLOCKS, FileKind::Regular)];
+    let meta = meta(B as u32, &files, &bytes);
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!(check(&mut store).0, 0);
+    write(&mut store, &meta, &bytes, 0..10);
+    store.handle_timeout(Instant::from_micros(1_000_000));
+    let file = std::fs::File::options()
+        .write(true)
+        .open(scratch.0.join("out/x"));
+    let file = file.expect("it is there");
+    file.write_all_at(b"other", 7).expect("written");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    // By what comes next the file looks as if it were ours alone.
+    write(&mut store, &meta, &bytes, 10..15);
+    while store.flush(torrent(0)) {}
+    drop(store);
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!(check(&mut store), (14, true));
+}
