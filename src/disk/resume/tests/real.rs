@@ -34,6 +34,15 @@ impl Scratch {
         let added = store.add(torrent(0), Arc::clone(meta), self.place());
         added.map(|()| store)
     }
+
+    /// Another program writes to a file of the content, and leaves it with a time that is not ours.
+    fn write_over(&self, name: &str) {
+        let path = self.0.join("out").join(name);
+        let file = std::fs::File::options().write(true).open(path);
+        let file = file.expect("it is there");
+        file.write_all_at(b"other", 7).expect("written");
+        file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    }
 }
 
 impl Drop for Scratch {
@@ -161,11 +170,7 @@ fn what_another_made_of_a_file_before_it_was_synced_is_not_vouched_for() {
     let mut store = scratch.open(&meta).expect("free");
     assert_eq!(check(&mut store).0, 0);
     write(&mut store, &meta, &bytes, 0..20);
-    let path = scratch.0.join("out/x");
-    let file = std::fs::File::options().write(true).open(path);
-    let file = file.expect("it is there");
-    file.write_all_at(b"other", 7).expect("written");
-    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    scratch.write_over("x");
     while store.flush(torrent(0)) {}
     drop(store);
     let mut store = scratch.open(&meta).expect("free");
@@ -182,12 +187,7 @@ fn what_was_seen_to_be_changed_is_not_believed_though_the_run_ends_early() {
     assert_eq!(check(&mut store).0, 0);
     write(&mut store, &meta, &bytes, 0..10);
     store.handle_timeout(Instant::from_micros(1_000_000));
-    let file = std::fs::File::options()
-        .write(true)
-        .open(scratch.0.join("out/x"));
-    let file = file.expect("it is there");
-    file.write_all_at(b"other", 7).expect("written");
-    file.set_modified(SystemTime::UNIX_EPOCH).expect("set");
+    scratch.write_over("x");
     // By what comes next the file looks as if it were ours alone.
     write(&mut store, &meta, &bytes, 10..15);
     while store.flush(torrent(0)) {}
