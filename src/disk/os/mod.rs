@@ -1,5 +1,6 @@
 //! Files of the operating system: few descriptors, no symlink ever followed, nothing written outside.
 
+mod gather;
 mod parts;
 mod reserve;
 mod tree;
@@ -372,52 +373,6 @@ impl OsFiles {
         };
         Some((apart, at, len))
     }
-
-    /// Brings what the part file has of files that are wanted now, and not there, to their places.
-    fn gather(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
-        let tree = self.tree(torrent)?;
-        if tree.parts_seen == Seen::Missing || tree.place.read_only {
-            return Ok(());
-        }
-        let Some(parts) = &tree.parts else {
-            return Ok(());
-        };
-        let mut ranges = Vec::new();
-        let files = (0..).zip(tree.meta.files.iter().zip(&tree.files));
-        for (index, (entry, seen)) in files {
-            let is_real = entry.kind == FileKind::Regular && entry.length > 0;
-            if is_real && *seen == Seen::Missing && !tree.place.unwanted.contains(&index) {
-                let of_file = parts.ranges(index, entry.length);
-                let placed = of_file.into_iter().filter_map(|(offset, len)| {
-                    let (at, _) = parts.place(index, offset)?;
-                    Some((index, offset, len, at))
-                });
-                ranges.extend(placed);
-            }
-        }
-        let mut buffer = vec![0; COPY];
-        for (index, offset, len, at) in ranges {
-            let id = |file| FileId { torrent, file };
-            if self.is_hole(id(PARTS), at, len) {
-                continue;
-            }
-            let mut copied = 0;
-            while copied < len {
-                let want = usize::try_from(len - copied).unwrap_or(COPY).min(COPY);
-                let got = self.read_at(id(PARTS), &mut buffer[..want], at + copied)?;
-                if got == 0 {
-                    break;
-                }
-                let mut put = 0;
-                while put < got {
-                    let part = [IoSlice::new(&buffer[put..got])];
-                    put += self.write_at(id(index), &part, offset + copied + put as u64)?;
-                }
-                copied += got as u64;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Files for OsFiles {
@@ -673,9 +628,6 @@ fn regular(fd: OwnedFd, path: impl Fn() -> PathBuf) -> Result<OwnedFd, DiskError
         _ => Err(not_regular(&path())),
     }
 }
-
-/// Bytes copied at once.
-const COPY: usize = 256 * 1024;
 
 /// A read brings the end of a piece and the beginning of another; and somewhere else files are synced.
 const DIRECTORIES: usize = 4;
