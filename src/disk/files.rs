@@ -75,6 +75,12 @@ pub trait Files {
         None
     }
 
+    /// How `file` would have been found, had it not become wanted: as what is kept of unwanted files is. `None` if it was
+    /// there already, or nothing is kept.
+    fn stamp_apart(&self, _file: FileId) -> Option<Stamp> {
+        None
+    }
+
     /// Brings what was written to `file`, its name and its time to the disk, and says how it is then; `None` if
     /// it is not there. It takes as long as the disk takes.
     fn sync(&mut self, _file: FileId) -> Result<Option<Stamp>, DiskError> {

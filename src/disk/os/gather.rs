@@ -37,6 +37,9 @@ impl OsFiles {
             if self.is_hole(id(PARTS), at, len) {
                 continue;
             }
+            if let Some(tree) = self.torrents.get_mut(&torrent) {
+                tree.gathered.insert(index);
+            }
             let mut copied = 0;
             while copied < len {
                 let want = usize::try_from(len - copied).unwrap_or(COPY).min(COPY);

@@ -544,6 +544,10 @@ impl Files for OsFiles {
         left.map(|left| left.stamp)
     }
 
+    fn stamp_apart(&self, file: FileId) -> Option<Stamp> {
+        self.torrents.get(&file.torrent)?.stamp_apart(file.file)
+    }
+
     fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {
         let tree = self.tree(file.torrent)?;
         if tree.is_apart(file.file) {

@@ -1,5 +1,6 @@
 //! A torrent's files as they lie below its output directory, and the walk to them.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub(super) struct Tree {
     pub(super) parts: Option<Parts>,
     /// Whether the part file is there.
     pub(super) parts_seen: Seen,
+    /// Files that were not there until their bytes were brought from the part file.
+    pub(super) gathered: BTreeSet<u32>,
     pub(super) claim: Claim,
 }
 
@@ -79,6 +82,7 @@ impl Tree {
             room: None,
             parts: Some(Parts::of(meta)).filter(|_| meta.files.len() > 1),
             parts_seen: Seen::Missing,
+            gathered: BTreeSet::new(),
             claim: Claim::None,
         };
         // What is all there can be seeded from a place that can't be written to.
@@ -227,6 +231,17 @@ impl Tree {
         let name = parts::name(&self.meta);
         let found = look(&root, &name, || self.place.root.join(&name)).ok()??;
         Some(Left::of(&found))
+    }
+
+    /// What was known of a file's bytes while they lay in the part file; `None` if they did not.
+    pub(super) fn stamp_apart(&self, file: u32) -> Option<Stamp> {
+        let is_missing = self.files.get(file as usize) == Some(&Seen::Missing);
+        if !is_missing && !self.gathered.contains(&file) {
+            return None;
+        }
+        let length = self.meta.files.get(file as usize)?.length;
+        let parts = self.look_at_parts()?;
+        Some(parts.of_length(length).stamp)
     }
 
     /// Whether bytes of this file go to the part file: it is neither wanted nor there.

@@ -21,11 +21,14 @@ impl Resume {
     ) -> Bitfield {
         let mut changed = Vec::new();
         let mut sound = vec![true; self.meta.files.len()];
+        // What lay apart of a file that was not wanted is as it was: only it is wanted now.
+        let mut moved = vec![false; self.meta.files.len()];
         for (index, entry) in (0..).zip(&self.meta.files) {
             if entry.kind != FileKind::Regular || entry.length == 0 {
                 continue;
             }
-            let found = world.files.stamp(self.file(index));
+            let file = self.file(index);
+            let found = world.files.stamp(file);
             let state = &mut self.journal.files[index as usize];
             let is_sound = !recheck && state.is_sound(found, self.same_epoch, self.journal.beat);
             sound[index as usize] = is_sound;
@@ -33,7 +36,10 @@ impl Resume {
                 continue;
             }
             if *state != FileState::default() && !recheck {
-                changed.push(index);
+                let apart = world.files.stamp_apart(file);
+                let was_apart = state.is_sound(apart, self.same_epoch, self.journal.beat);
+                moved[index as usize] = was_apart;
+                changed.extend((!was_apart).then_some(index));
             }
             *state = FileState {
                 stamp: found,
@@ -48,22 +54,24 @@ impl Resume {
         let lengths: Vec<u64> = (0..self.meta.files.len() as u32)
             .map(|index| world.files.stamp(self.file(index)).map_or(0, |s| s.size))
             .collect();
-        let mut bad = Vec::new();
+        let (mut bad, mut suspects) = (Vec::new(), 0);
         for piece in self.journal.written.iter() {
             let geometry = self.meta.geometry;
             let (at, len) = (self.offset(piece), u64::from(geometry.piece_len(piece)));
-            let mut spans = self.meta.table.spans(at, len);
-            let good = spans.all(|span| {
+            let spans = self.meta.table.spans(at, len);
+            let unsure = spans.filter(|span| {
                 let file = span.file as usize;
-                self.meta.files[file].kind != FileKind::Regular
-                    || sound[file] && span.offset + span.len <= lengths[file]
+                let is_sure = sound[file] && span.offset + span.len <= lengths[file];
+                self.meta.files[file].kind == FileKind::Regular && !is_sure
             });
-            if !good {
+            let unsure: Vec<usize> = unsure.map(|span| span.file as usize).collect();
+            if !unsure.is_empty() {
                 bad.push(piece);
+                suspects += usize::from(unsure.iter().any(|file| !moved[*file]));
             }
         }
-        if !bad.is_empty() && !recheck {
-            world.warn("disk.changed", self.changed(&changed, bad.len()));
+        if suspects > 0 && !recheck {
+            world.warn("disk.changed", self.changed(&changed, suspects));
         }
         bad.into_iter().for_each(|piece| self.lose(piece));
         self.journal.written.clone()

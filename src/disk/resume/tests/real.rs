@@ -30,8 +30,12 @@ impl Scratch {
 
     /// A store of another life, with the torrent in it.
     fn open(&self, meta: &Arc<Metainfo>) -> Result<FileStore, DiskError> {
+        self.open_in(meta, self.place())
+    }
+
+    fn open_in(&self, meta: &Arc<Metainfo>, place: Place) -> Result<FileStore, DiskError> {
         let mut store: FileStore = Disk::new(OsFiles::new(3));
-        let added = store.add(torrent(0), Arc::clone(meta), self.place());
+        let added = store.add(torrent(0), Arc::clone(meta), place);
         added.map(|()| store)
     }
 
@@ -194,4 +198,71 @@ fn what_was_seen_to_be_changed_is_not_believed_though_the_run_ends_early() {
     drop(store);
     let mut store = scratch.open(&meta).expect("free");
     assert_eq!(check(&mut store), (14, true));
+}
+
+#[test]
+fn a_file_that_was_not_wanted_before_and_is_now_is_not_said_to_have_changed() {
+    let scratch = Scratch::new();
+    let bytes = content(10 * B);
+    // Both border pieces, 2 and 5, are partly of the file in the middle.
+    let files = [
+        ("a", 2 * BLOCKS + 7, FileKind::Regular),
+        ("b", 3 * BLOCKS, FileKind::Regular),
+        ("c", 5 * BLOCKS - 7, FileKind::Regular),
+    ];
+    let meta = meta(B as u32, &files, &bytes);
+    let without = |unwanted: &[u32]| Place {
+        unwanted: unwanted.iter().copied().collect(),
+        ..scratch.place()
+    };
+    let some = || scratch.open_in(&meta, without(&[1])).expect("free");
+    let warned = |store: &mut FileStore| {
+        let warning = store.poll_warning();
+        warning.map(|it| (it.kind, it.message))
+    };
+    let mut store = some();
+    assert_eq!(check(&mut store).0, 0);
+    write(&mut store, &meta, &bytes, 0..3);
+    write(&mut store, &meta, &bytes, 5..10);
+    store.finish(torrent(0)).expect("as it was left");
+    while store.flush(torrent(0)) {}
+    drop(store);
+
+    // Only to look at, and then to fetch the rest: what lay apart is hashed at its new place, and that is all.
+    let read_only = Place {
+        read_only: true,
+        ..scratch.place()
+    };
+    let mut store = scratch.open_in(&meta, read_only).expect("free");
+    assert_eq!(
+        check(&mut store).0,
+        6,
+        "the borders are not where they belong"
+    );
+    assert_eq!(warned(&mut store), None);
+    while store.flush(torrent(0)) {}
+    drop(store);
+    let mut store = some();
+    assert_eq!((check(&mut store).0, warned(&mut store)), (8, None));
+    while store.flush(torrent(0)) {}
+    drop(store);
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!((check(&mut store).0, warned(&mut store)), (8, None));
+    while store.flush(torrent(0)) {}
+    drop(store);
+
+    // What did change is named, and nothing else.
+    let mut store = some();
+    check(&mut store);
+    assert_eq!(warned(&mut store), None);
+    while store.flush(torrent(0)) {}
+    drop(store);
+    scratch.write_over("t/c");
+    let mut store = scratch.open(&meta).expect("free");
+    assert_eq!(check(&mut store).0, 7);
+    let said = "t/c changed since the last run: 5 pieces are hashed again";
+    assert_eq!(
+        warned(&mut store),
+        Some(("disk.changed", String::from(said)))
+    );
 }
