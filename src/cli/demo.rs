@@ -20,7 +20,7 @@ use super::progress::Progress;
 use super::units;
 use crate::base::escape::escape_field;
 use crate::base::rng::Rng;
-use crate::client::{Event, TorrentSnapshot, os_seed, peer_id};
+use crate::client::{Event, Goal, TorrentSnapshot, os_seed, peer_id};
 use crate::disk::Place;
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Aim, Command, Settings};
@@ -163,7 +163,7 @@ impl Demo {
             let _ = self.reactor.command(host, Command::Shutdown);
             self.reactor.retire(host);
         }
-        face.complete(state, &state.torrents[0]);
+        face.complete(state, &state.torrents[0], Goal::Download);
         if !same(&self.original, &self.copy)? {
             let message = "the copy differs from the original".into();
             return Err(Failure::new("internal", message, Exit::Internal));

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::progress::{Progress, json};
 use super::terminal;
 use crate::base::escape::escape_field;
-use crate::client::{DiskErrorKind, Error, Event, TorrentId, TorrentSnapshot, disk_kind};
+use crate::client::{DiskErrorKind, Error, Event, Goal, TorrentId, TorrentSnapshot, disk_kind};
 use crate::wire::metainfo::Metainfo;
 
 /// Everything that is said during a run.
@@ -267,9 +267,10 @@ impl Face {
     }
 
     /// A torrent has reached its goal.
-    pub(super) fn complete(&mut self, state: &State, torrent: &TorrentSnapshot) {
+    pub(super) fn complete(&mut self, state: &State, torrent: &TorrentSnapshot, goal: Goal) {
         if let Some(label) = self.labels.get(&torrent.torrent) {
-            self.progress.complete(state, torrent, label, self.quiet);
+            let quiet = self.quiet;
+            self.progress.complete(state, torrent, goal, label, quiet);
         }
     }
 

@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
         match outcome.clone().into_result() {
             Ok(()) => {
                 if let Some(it) = &snapshot {
-                    self.face.complete(&state, it);
+                    self.face.complete(&state, it, download.plan().goal);
                 }
             }
             Err(error) => {

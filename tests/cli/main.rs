@@ -129,6 +129,21 @@ fn seed_never_fetches() {
 }
 
 #[test]
+fn a_seeder_that_is_stopped_says_what_it_seeded() {
+    let scene = Scene::new("seeded", 3 * PIECE);
+    let mut lines = vec!["seed", "x.torrent", "-o", "seed", "--port", "0"];
+    lines.extend(["--progress", "lines"]);
+    let mut seeder = scene.start(&lines);
+    seeder.line_with("seeding");
+    seeder.signal("-TERM");
+    let ended = seeder.end();
+    assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+    let said = ended.stdout.lines().last().expect("a line at the end");
+    assert!(said.starts_with("seeded: x.bin, 192.0 KiB for "), "{said}");
+    assert!(said.ends_with("; 0 B up (ratio 0.00)"), "{said}");
+}
+
+#[test]
 fn a_torrent_that_no_one_can_be_asked_for_ends_with_5() {
     let scene = Scene::new("no-source", 3 * PIECE);
     let ended = scene.run(&["x.torrent", "-o", "out", "--port", "0"]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::face::{Label, State};
 use super::options::{Options, ProgressKind};
 use super::{terminal, units};
-use crate::client::{Event, Phase, TorrentId, TorrentSnapshot};
+use crate::client::{Event, Goal, Phase, TorrentId, TorrentSnapshot};
 use crate::wire::metainfo::Metainfo;
 
 /// A way to show progress.
@@ -90,11 +90,12 @@ impl Progress {
         }
     }
 
-    /// A torrent's goal is reached.
+    /// A torrent's goal is reached, which may have been to seed it.
     pub(super) fn complete(
         &mut self,
         state: &State,
         torrent: &TorrentSnapshot,
+        goal: Goal,
         label: &Label,
         quiet: bool,
     ) {
@@ -102,18 +103,33 @@ impl Progress {
         match self {
             Self::Json(json) => json.complete(state, torrent, label),
             Self::Bar(_) | Self::Lines(_) | Self::None if !quiet => {
-                terminal::tell_end(&summary(state.elapsed, torrent, &label.name));
+                terminal::tell_end(&summary(state.elapsed, torrent, goal, &label.name));
             }
             Self::Bar(_) | Self::Lines(_) | Self::None => {}
         }
     }
 }
 
-/// The last line of a torrent.
-fn summary(elapsed: Duration, it: &TorrentSnapshot, name: &str) -> String {
+/// The last line of a torrent. The ratio is that of `--seed-ratio`: what was sent in this run to what is there.
+fn summary(elapsed: Duration, it: &TorrentSnapshot, goal: Goal, name: &str) -> String {
+    let ratio = match goal {
+        Goal::Download | Goal::Check => String::new(),
+        Goal::DownloadAndSeed | Goal::Seed => {
+            let ratio = it.uploaded as f64 / it.bytes_have.max(1) as f64;
+            format!(" (ratio {ratio:.2})")
+        }
+    };
+    if !ratio.is_empty() && it.downloaded == 0 {
+        return format!(
+            "seeded: {name}, {} for {}; {} up{ratio}",
+            units::bytes(it.bytes_have),
+            units::time(elapsed),
+            units::bytes(it.uploaded),
+        );
+    }
     let seconds = elapsed.as_secs_f64().max(0.001);
     format!(
-        "complete: {name}, {} verified; {} down in {} ({}/s), {} up, {} wasted",
+        "complete: {name}, {} verified; {} down in {} ({}/s), {} up{ratio}, {} wasted",
         units::bytes(it.bytes_have),
         units::bytes(it.downloaded),
         units::time(elapsed),
@@ -167,5 +183,38 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Idle => "idle",
         Phase::Paused => "paused",
         Phase::DiskTrouble => "waiting for the disk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::InfoHash;
+
+    #[test]
+    fn the_last_line_says_whether_it_was_fetched_or_seeded_and_how_much_was_given_back() {
+        let (id, hash) = (TorrentId::from_bits(0), InfoHash([0; 20]));
+        let seeded = TorrentSnapshot {
+            bytes_have: 400 << 10,
+            uploaded: 600 << 10,
+            ..TorrentSnapshot::empty(id, hash)
+        };
+        let fetched = TorrentSnapshot {
+            downloaded: 400 << 10,
+            ..seeded.clone()
+        };
+        let said = |it, goal| summary(Duration::from_secs(2), it, goal, "n");
+        let line = "seeded: n, 400.0 KiB for 2.0s; 600.0 KiB up (ratio 1.50)";
+        assert_eq!(said(&seeded, Goal::Seed), line);
+        assert_eq!(said(&seeded, Goal::DownloadAndSeed), line);
+        assert_eq!(
+            said(&fetched, Goal::DownloadAndSeed),
+            "complete: n, 400.0 KiB verified; 400.0 KiB down in 2.0s (200.0 KiB/s), \
+             600.0 KiB up (ratio 1.50), 0 B wasted"
+        );
+        assert_eq!(
+            said(&seeded, Goal::Download),
+            "complete: n, 400.0 KiB verified; 0 B down in 2.0s (0 B/s), 600.0 KiB up, 0 B wasted"
+        );
     }
 }
