@@ -111,7 +111,7 @@ fn is_there_already(out: &Path) -> Exit {
 
 fn write_error(out: &Path, why: &io::Error) -> Error {
     let message = format!("{}: {why}", shown(out));
-    Error::Create { message }
+    Error::CreateDisk { message }
 }
 
 fn shown(path: &Path) -> String {

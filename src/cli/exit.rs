@@ -34,10 +34,11 @@ impl Exit {
         match error {
             Error::Torrent { .. } => Self::Torrent,
             Error::Disk(error) if error.kind == DiskErrorKind::Locked => Self::Running,
-            Error::Disk(_) | Error::Create { .. } => Self::Disk,
+            Error::Disk(_) | Error::CreateDisk { .. } => Self::Disk,
             Error::NoSource | Error::NoTracker | Error::NoAnswer | Error::Stalled => Self::GaveUp,
             Error::Duplicate(_)
             | Error::Clash { .. }
+            | Error::Create { .. }
             | Error::Unselected { .. }
             | Error::Memory { .. } => Self::Usage,
             Error::Incomplete => Self::Incomplete,

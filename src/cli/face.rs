@@ -233,11 +233,14 @@ impl Face {
             false => error.to_string(),
         };
         let (message, next) = match error {
-            Error::Torrent { .. } | Error::Create { .. } | Error::Memory { .. } if self.several => {
+            Error::Torrent { .. } | Error::Memory { .. } if self.several => {
                 (own(error), "it is left out")
             }
-            Error::Torrent { .. } | Error::Create { .. } | Error::Memory { .. } => {
+            Error::Torrent { .. } | Error::Memory { .. } => {
                 (error.to_string(), "nothing was started")
+            }
+            Error::Create { .. } | Error::CreateDisk { .. } => {
+                (error.to_string(), "no torrent was made")
             }
             Error::Unselected { .. } => {
                 let next = "nothing of it is fetched; `show` lists them";

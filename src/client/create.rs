@@ -113,7 +113,7 @@ impl Creator {
     ///
     /// # Errors
     ///
-    /// [`Error::Create`]: what can't be shared, and where.
+    /// [`Error::Create`]: what can't be shared, and where; [`Error::CreateDisk`]: what can't be looked at.
     pub fn new(recipe: Recipe) -> Result<Self, Error> {
         let (name, mut files, single) = list(&recipe)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -176,13 +176,13 @@ impl Creator {
     ///
     /// # Errors
     ///
-    /// [`Error::Create`]: a file can't be read, or has changed since it was listed.
+    /// [`Error::CreateDisk`]: a file can't be read, or has changed since it was listed.
     pub fn turn(&mut self) -> Result<(), Error> {
         let Some(listed) = self.files.get(self.at) else {
             return Ok(());
         };
-        let failed = |why: &io::Error| error(&listed.place, &why.to_string());
-        let changed = || error(&listed.place, "it changed while it was read");
+        let failed = |why: &io::Error| disk(&listed.place, &why.to_string());
+        let changed = || disk(&listed.place, "it changed while it was read");
         let file = match &mut self.open {
             Some(file) => file,
             closed => {
@@ -318,7 +318,7 @@ fn walk(
     path: Vec<String>,
     files: &mut Vec<Listed>,
 ) -> Result<(), Error> {
-    let failed = |why: io::Error| error(place, &why.to_string());
+    let failed = |why: io::Error| unseen(place, &why);
     let found = fs::symlink_metadata(place).map_err(failed)?;
     if found.is_dir() {
         for entry in fs::read_dir(place).map_err(failed)? {
@@ -380,7 +380,7 @@ fn about(file: &File) -> io::Result<Option<About>> {
 }
 
 fn real(path: &Path) -> Result<PathBuf, Error> {
-    fs::canonicalize(path).map_err(|why| error(path, &why.to_string()))
+    fs::canonicalize(path).map_err(|why| unseen(path, &why))
 }
 
 fn last_name(path: &Path) -> Result<String, Error> {
@@ -392,13 +392,32 @@ fn last_name(path: &Path) -> Result<String, Error> {
     Ok(name.to_owned())
 }
 
+/// What is not there can't be meant; anything else is the disk's doing.
+fn unseen(path: &Path, why: &io::Error) -> Error {
+    match why.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            error(path, "there is no such file or directory")
+        }
+        _ => disk(path, &why.to_string()),
+    }
+}
+
 fn error(path: &Path, what: &str) -> Error {
+    let message = at(path, what);
+    Error::Create { message }
+}
+
+fn disk(path: &Path, what: &str) -> Error {
+    let message = at(path, what);
+    Error::CreateDisk { message }
+}
+
+fn at(path: &Path, what: &str) -> String {
     let path = escape_field(path.as_os_str().as_encoded_bytes());
-    let message = match path.as_str() {
+    match path.as_str() {
         "" => what.to_owned(),
         path => format!("{path}: {what}"),
-    };
-    Error::Create { message }
+    }
 }
 
 /// Bytes read at once.

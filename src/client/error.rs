@@ -16,8 +16,13 @@ pub enum Error {
         /// What and where, on one escaped line.
         message: String,
     },
-    /// A torrent can't be made.
+    /// No torrent can be made of what was named.
     Create {
+        /// What and where, on one escaped line.
+        message: String,
+    },
+    /// What a torrent is to be made of can't be read, or what was made can't be written.
+    CreateDisk {
         /// What and where, on one escaped line.
         message: String,
     },
@@ -71,6 +76,7 @@ impl Error {
         match self {
             Self::Torrent { kind, .. } => kind,
             Self::Create { .. } => "create",
+            Self::CreateDisk { .. } => "create.disk",
             Self::Disk(error) => disk_kind(error.kind),
             Self::NoSource => "peers.none",
             Self::NoTracker => "tracker.absent",
@@ -93,6 +99,7 @@ impl fmt::Display for Error {
         match self {
             Self::Torrent { message, .. }
             | Self::Create { message }
+            | Self::CreateDisk { message }
             | Self::Clash { message }
             | Self::Unselected { message } => f.write_str(message),
             Self::Memory { limit, least } => {

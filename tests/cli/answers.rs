@@ -104,6 +104,16 @@ fn an_answer_that_is_lost_ends_with_1_and_one_line() {
 }
 
 #[test]
+fn a_torrent_file_that_can_not_be_written_ends_with_4() {
+    let scene = Scene::new("unwritten", PIECE);
+    let ended = scene.run(&["create", "seed", "-o", "absent/s.torrent"]);
+    assert_eq!(ended.code(), 4, "{ended:?}");
+    let begins = "error[create.disk]: absent/s.torrent: No such file or directory";
+    assert!(ended.stderr.starts_with(begins), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
 fn a_reader_that_has_read_enough_is_no_error() {
     let scene = Scene::new("enough", 3 * PIECE);
     let (reader, writer) = std::io::pipe().expect("a pipe");

@@ -83,6 +83,14 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
             "error[usage]: several paths need a --name, ",
         ),
         (
+            "create absent",
+            "error[create]: absent: there is no such file or directory, no torrent was made",
+        ),
+        (
+            "create d/empty -o out",
+            "error[create]: d/empty: there is no content, no torrent was made",
+        ),
+        (
             "create d -o d.torrent",
             "error[usage]: d.torrent is there already (--force replaces it), ",
         ),
