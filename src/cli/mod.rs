@@ -1,5 +1,6 @@
 //! The command line: options in, exit status out.
 
+mod check;
 pub mod config_file;
 mod create;
 mod demo;
@@ -19,6 +20,7 @@ mod terminal;
 mod units;
 mod values;
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -50,15 +52,18 @@ pub fn run() -> ExitCode {
 }
 
 fn do_it(options: &Options) -> Result<Exit, Error> {
-    let catch = || {
-        Interrupts::catch().map_err(|error| Error::System {
+    let caught = |interrupts: io::Result<Interrupts>| {
+        interrupts.map_err(|error| Error::System {
             what: "catch signals",
             error,
         })
     };
+    let catch = || caught(Interrupts::catch());
     Ok(match options.command {
-        Command::Download | Command::Seed => run::run(options, &catch()?),
-        Command::Check => run::check(options, &catch()?),
+        Command::Download | Command::Seed => {
+            run::run(options, &caught(Interrupts::catch_before_a_run())?)
+        }
+        Command::Check => check::check(options, &catch()?),
         Command::Show => show::show(options, &catch()?),
         Command::Create => create::create(options, &catch()?),
         Command::Magnet => magnet::magnet(options, &catch()?),

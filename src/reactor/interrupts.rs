@@ -1,14 +1,17 @@
-//! SIGINT and SIGTERM for what has no loop: whatever waits here waits for them, too.
+//! SIGINT, SIGTERM and SIGHUP for what has no loop: whatever waits here waits for them, too.
 
+use std::fs;
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 /// Whether the process was asked to stop. That it was stays so: nothing is begun after it.
@@ -26,15 +29,35 @@ impl Interrupts {
         Self::default()
     }
 
-    /// Catches the two signals from now on.
+    /// Catches the signals from now on. A hangup asks to stop, too: whoever waits for the answer has gone. Unless the
+    /// process was started to ignore it, as `nohup` does.
     ///
     /// # Errors
     ///
     /// What the system says if there is no descriptor or no memory for it.
     pub fn catch() -> io::Result<Self> {
+        match is_ignored(SIGHUP) {
+            true => Self::catch_these(&[SIGINT, SIGTERM]),
+            false => Self::catch_these(&[SIGHUP, SIGINT, SIGTERM]),
+        }
+    }
+
+    /// The same for what is to become a run: a terminal that goes away ends no download, not even one that is about to
+    /// begin.
+    ///
+    /// # Errors
+    ///
+    /// As [`Interrupts::catch`].
+    pub fn catch_before_a_run() -> io::Result<Self> {
+        // Nobody looks at this: to catch it is all.
+        flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
+        Self::catch_these(&[SIGINT, SIGTERM])
+    }
+
+    fn catch_these(signals: &[i32]) -> io::Result<Self> {
         let (signalled, signaller) = UnixStream::pair()?;
-        for signal in [SIGINT, SIGTERM] {
-            pipe::register(signal, signaller.try_clone()?)?;
+        for signal in signals {
+            pipe::register(*signal, signaller.try_clone()?)?;
         }
         Ok(Self(Some(Arc::new(signalled))))
     }
@@ -124,6 +147,14 @@ impl Interrupts {
         }
         Ok(())
     }
+}
+
+/// Whether the process was started to ignore a signal, as far as that can be seen.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// What a pipe takes without waiting once it is ready (`PIPE_BUF`).

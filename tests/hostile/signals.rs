@@ -64,7 +64,7 @@ fn ends_soon(running: Running, scene: &Scene, status: i32) {
 
 #[test]
 fn s1_a_torrent_that_is_read_or_fetched_for_ever_ends_with_6() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let scene = Scene::new(&format!("hostile-s1-read{signal}"), PIECE);
         let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/x.torrent", deaf.local_addr().expect("bound"));
@@ -75,6 +75,10 @@ fn s1_a_torrent_that_is_read_or_fetched_for_ever_ends_with_6() {
             &["magnet"],
             &["scrape"],
         ] {
+            if signal == "-HUP" && command[0] == "-o" {
+                // It ends no download.
+                continue;
+            }
             let mut waiting = started(&scene, &[command, &["-"]].concat());
             let mut stdin = waiting.stdin.take().expect("it is piped");
             stdin.write_all(b"d4:info").expect("it reads");
@@ -102,10 +106,52 @@ fn s1_a_torrent_that_is_made_of_too_much_ends_with_6() {
     let scene = Scene::new("hostile-s1-create", PIECE);
     let file = File::create(scene.path("seed/x.bin")).expect("a file");
     file.set_len(1 << 40).expect("holes cost nothing");
-    let making = started(&scene, &["create", "seed", "-o", "out"]);
-    is_caught(making.id());
-    is_interrupted(making, "-TERM", "seed");
-    assert!(!scene.path("out").exists());
+    let before = names(&scene);
+    for signal in ["-TERM", "-HUP"] {
+        let making = started(&scene, &["create", "seed", "-o", "out"]);
+        is_caught(making.id());
+        is_interrupted(making, signal, "seed");
+        assert_eq!(names(&scene), before, "nothing is left behind");
+    }
+}
+
+fn names(scene: &Scene) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(scene.path("")).expect("it is there");
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn s1_a_hangup_ends_no_download_that_has_yet_to_read_its_torrent() {
+    let scene = Scene::new("hostile-s1-hangup", PIECE);
+    let bytes = torrent(&scene.payload, None);
+    let mut waiting = started(&scene, &["-", "-o", "seed", "--port", "0"]);
+    is_caught(waiting.id());
+    signalled(waiting.id(), "-HUP");
+    let mut stdin = waiting.stdin.take().expect("it is piped");
+    stdin.write_all(&bytes).expect("it reads on");
+    drop(stdin);
+    let ended = waiting.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+#[test]
+fn s1_a_hangup_that_is_ignored_ends_nothing() {
+    let scene = Scene::new("hostile-s1-nohup", PIECE);
+    let bytes = torrent(&scene.payload, None);
+    let shell = "trap '' HUP; exec \"$0\" show -";
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, env!("CARGO_BIN_EXE_minitorrent")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut showing = command.spawn().expect("every system has a shell");
+    is_caught(showing.id());
+    signalled(showing.id(), "-HUP");
+    let mut stdin = showing.stdin.take().expect("it is piped");
+    stdin.write_all(&bytes).expect("it reads on");
+    drop(stdin);
+    let ended = showing.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
 #[test]
@@ -133,6 +179,7 @@ fn started(scene: &Scene, arguments: &[&str]) -> Child {
         .args(arguments)
         .current_dir(scene.path(""))
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it was built")
@@ -152,14 +199,19 @@ fn is_interrupted(process: Child, signal: &str, what: &str) {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// Waits until a process has a handler for SIGTERM.
+/// Waits until a process has a handler for SIGTERM, which it sets behind that for SIGHUP.
 fn is_caught(process: u32) {
+    catches(process, rustix::process::Signal::TERM);
+}
+
+/// Waits until a process has a handler for a signal.
+fn catches(process: u32, signal: rustix::process::Signal) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
         let mask = u64::from_str_radix(line.expect("Linux").trim(), 16).expect("a mask");
-        if mask & 1 << 14 != 0 {
+        if mask >> (signal.as_raw() - 1) & 1 == 1 {
             return;
         }
         assert!(Instant::now() < end, "it catches nothing");
@@ -194,6 +246,13 @@ fn s1_a_check_ends_within_three_seconds_with_6() {
     let mut running = scene.start(&["seed", "x.torrent", "-o", "seed", "--port", "0", "--json"]);
     running.line_with("\"started\"");
     ends_soon(running, &scene, 6);
+
+    for signal in ["-TERM", "-HUP"] {
+        let checking = started(&scene, &["check", "x.torrent", "-o", "seed"]);
+        // Only its loop catches that.
+        catches(checking.id(), rustix::process::Signal::USR1);
+        is_interrupted(checking, signal, "x.bin");
+    }
 }
 
 #[test]
