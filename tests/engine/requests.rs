@@ -165,6 +165,33 @@ fn in_the_endgame_an_idle_peer_is_asked_too_and_cancelled_at_once() {
     assert_eq!(scene.wasted(), 16_384);
 }
 
+/// Two that hold out a piece and send nothing would otherwise keep it for as long as a first answer is waited for.
+#[test]
+fn where_neither_of_two_has_ever_given_a_third_that_has_is_asked_too() {
+    let mut scene = Scene::new(2);
+    let three = scene.giver(3, MODERN, &[0]);
+    scene.gives(three, 0, 0);
+    scene.gives(three, 0, 1);
+    scene.sent(three);
+    let one = scene.giver(1, MODERN, &[1]);
+    let two = scene.giver(2, MODERN, &[1]);
+    for peer in [one, two] {
+        let sent = scene.sent(peer);
+        assert!(sent.ends_with(&["request 1/0".into(), "request 1/1".into()]));
+    }
+    let four = scene.giver(4, MODERN, &[1]);
+    assert_eq!(scene.sent(four), ["interested"]);
+    scene.says(three, Message::Have(Piece(1)));
+    let sent = scene.sent(three);
+    assert!(
+        sent.ends_with(&["request 1/0".into(), "request 1/1".into()]),
+        "{sent:?}"
+    );
+    scene.gives(three, 1, 0);
+    assert_eq!(scene.sent(one), ["cancel 1/0"]);
+    assert_eq!(scene.sent(two), ["cancel 1/0"]);
+}
+
 #[test]
 fn a_refused_request_is_asked_of_another_at_once_and_of_the_same_after_a_second() {
     let mut scene = Scene::new(4);

@@ -2,7 +2,7 @@
 //!
 //! In this order: the pieces it has begun; orphans; a new piece, the rarest; the pieces of peers that are
 //! too slow; and when every block that is wanted has been asked for, an idle peer is asked for some of them
-//! a second time (the endgame). Each step ends because the pipeline is full or what it walks is at its end.
+//! a second time (the endgame), or a third, if it has given before and the two have not. Each step ends because the pipeline is full or what it walks is at its end.
 
 use super::pieces::Owner;
 use super::{Context, Torrent};
@@ -121,14 +121,16 @@ impl Torrent {
     }
 
     fn ask_twice(&mut self, cx: &Context<'_>, peer: &mut Peer, room: usize) {
+        let has_given = peer.downloaded > 0;
         let mut blocks: Vec<Block> = Vec::with_capacity(room);
         for (piece, begun) in self.pieces.begun() {
             if blocks.len() < room && !begun.is_alone() && peer.may_ask(piece) {
-                blocks.extend(self.pieces.asked_once(piece).take(room - blocks.len()));
+                let more = self.pieces.in_doubt(piece, has_given);
+                blocks.extend(more.take(room - blocks.len()));
             }
         }
         for block in blocks {
-            if self.pieces.ask_again(block) {
+            if self.pieces.ask_again(block, has_given) {
                 peer.pipeline.asked(cx.now, block);
                 peer.send(cx.now, Message::Request(block));
             }
@@ -136,7 +138,8 @@ impl Torrent {
     }
 
     fn ask(&mut self, cx: &Context<'_>, peer: &mut Peer, piece: Piece, room: &mut usize) {
-        let asked = self.pieces.ask(piece, *room, |block| {
+        let has_given = peer.downloaded > 0;
+        let asked = self.pieces.ask(piece, *room, has_given, |block| {
             peer.pipeline.asked(cx.now, block);
             peer.send(cx.now, Message::Request(block));
         });

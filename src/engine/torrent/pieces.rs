@@ -1,6 +1,7 @@
 //! The pieces that are there, and the blocks of those that have been begun.
 //!
-//! A block is free, asked for (of one peer or, in the endgame, two), being written, or written. A piece is
+//! A block is free, asked for (of one peer; in the endgame of two, or of a third that has given before, where neither
+//! has), being written, or written. A piece is
 //! begun by one peer, its owner; when the owner goes, the piece is an orphan and the next peer takes it up.
 
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ pub enum Owner {
 struct Slot {
     state: State,
     asked: u8,
+    /// Whether one of those that were asked had given something before.
+    hopeful: bool,
     giver: u8,
 }
 
@@ -175,6 +178,7 @@ impl Pieces {
         let slot = Slot {
             state: State::Missing,
             asked: 0,
+            hopeful: false,
             giver: 0,
         };
         let begun = Begun {
@@ -237,8 +241,15 @@ impl Pieces {
         }
     }
 
-    /// Takes up to `max` free blocks of a begun piece, in order; they are asked for now.
-    pub fn ask(&mut self, piece: Piece, max: usize, mut each: impl FnMut(Block)) -> usize {
+    /// Takes up to `max` free blocks of a begun piece, in order; they are asked for now, of a peer that `has_given`
+    /// something before or has not.
+    pub fn ask(
+        &mut self,
+        piece: Piece,
+        max: usize,
+        has_given: bool,
+        mut each: impl FnMut(Block),
+    ) -> usize {
         let Some(begun) = self.begun.get_mut(&piece) else {
             return 0;
         };
@@ -249,6 +260,7 @@ impl Pieces {
             };
             if slot.is_free() {
                 slot.asked = 1;
+                slot.hopeful = has_given;
                 begun.free -= 1;
                 self.free -= 1;
                 asked += 1;
@@ -259,26 +271,28 @@ impl Pieces {
         asked
     }
 
-    /// Takes a second request for a block that is asked for once; false if it is not.
-    pub fn ask_again(&mut self, block: Block) -> bool {
+    /// Takes one more request for a block that is in flight already, of a peer that `has_given` something before or
+    /// has not; false if there are enough of them.
+    pub fn ask_again(&mut self, block: Block, has_given: bool) -> bool {
         let Some((begun, index)) = self.find(block) else {
             return false;
         };
         let slot = &mut begun.slots[index];
-        let once = slot.state == State::Missing && slot.asked == 1;
-        if once {
-            slot.asked = 2;
+        let takes = slot.takes_another(has_given);
+        if takes {
+            slot.asked += 1;
+            slot.hopeful |= has_given;
         }
-        once
+        takes
     }
 
-    /// The blocks of a begun piece that are asked for exactly once.
-    pub fn asked_once(&self, piece: Piece) -> impl Iterator<Item = Block> + '_ {
+    /// The blocks of a begun piece that are in flight and may be asked for once more, of such a peer.
+    pub fn in_doubt(&self, piece: Piece, has_given: bool) -> impl Iterator<Item = Block> + '_ {
         let slots = self.begun.get(&piece).map_or(&[][..], |begun| &begun.slots);
         slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.state == State::Missing && slot.asked == 1)
+            .filter(move |(_, slot)| slot.takes_another(has_given))
             .map(move |(index, _)| self.geometry.block(piece, index as u32))
     }
 
@@ -425,6 +439,16 @@ impl Slot {
     fn is_free(&self) -> bool {
         self.state == State::Missing && self.asked == 0
     }
+
+    /// Whether it is in flight from one peer; or from two of which nothing has ever come, and this one `has_given`.
+    fn takes_another(&self, has_given: bool) -> bool {
+        let one_more = match self.asked {
+            1 => true,
+            2 => has_given && !self.hopeful,
+            _ => false,
+        };
+        self.state == State::Missing && one_more
+    }
 }
 
 #[cfg(test)]
@@ -455,7 +479,7 @@ mod tests {
         pieces.begin(Instant::default(), Piece(0), ANN, false);
         assert_eq!(pieces.free(), 3);
         let mut asked = Vec::new();
-        assert_eq!(pieces.ask(Piece(0), 2, |block| asked.push(block)), 2);
+        assert_eq!(pieces.ask(Piece(0), 2, true, |block| asked.push(block)), 2);
         assert_eq!(asked, [block(0, 0), block(0, 1)]);
         assert_eq!(
             pieces.take(block(0, 0), A, true),
@@ -482,10 +506,10 @@ mod tests {
     fn a_released_block_is_free_again_and_is_asked_for_first() {
         let mut pieces = pieces();
         pieces.begin(Instant::default(), Piece(0), ANN, false);
-        pieces.ask(Piece(0), 3, |_| {});
+        pieces.ask(Piece(0), 3, true, |_| {});
         pieces.release(block(0, 1));
         let mut asked = Vec::new();
-        assert_eq!(pieces.ask(Piece(0), 9, |block| asked.push(block)), 1);
+        assert_eq!(pieces.ask(Piece(0), 9, true, |block| asked.push(block)), 1);
         assert_eq!(asked, [block(0, 1)]);
     }
 
@@ -493,9 +517,9 @@ mod tests {
     fn a_second_request_is_told_of_when_the_first_is_answered() {
         let mut pieces = pieces();
         pieces.begin(Instant::default(), Piece(0), ANN, false);
-        pieces.ask(Piece(0), 1, |_| {});
-        assert!(pieces.ask_again(block(0, 0)) && !pieces.ask_again(block(0, 0)));
-        assert!(!pieces.ask_again(block(0, 1)));
+        pieces.ask(Piece(0), 1, true, |_| {});
+        assert!(pieces.ask_again(block(0, 0), true) && !pieces.ask_again(block(0, 0), true));
+        assert!(!pieces.ask_again(block(0, 1), true));
         assert_eq!(
             pieces.take(block(0, 0), A, true),
             Taken::Wanted { elsewhere: 1 }
@@ -504,6 +528,24 @@ mod tests {
         assert_eq!(pieces.free(), 2);
         pieces.write_failed(block(0, 0));
         assert_eq!(pieces.free(), 3);
+    }
+
+    #[test]
+    fn only_who_has_given_is_asked_as_a_third_and_only_where_nobody_else_has() {
+        for (first, second) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut pieces = pieces();
+            pieces.begin(Instant::default(), Piece(0), ANN, false);
+            pieces.ask(Piece(0), 1, first, |_| {});
+            assert!(pieces.ask_again(block(0, 0), second));
+            assert!(!pieces.ask_again(block(0, 0), false));
+            let is_hopeless = !first && !second;
+            assert_eq!(
+                pieces.in_doubt(Piece(0), true).count(),
+                usize::from(is_hopeless)
+            );
+            assert_eq!(pieces.ask_again(block(0, 0), true), is_hopeless);
+            assert!(!pieces.ask_again(block(0, 0), true));
+        }
     }
 
     #[test]
