@@ -18,7 +18,10 @@ use minitorrent::base::rng::Rng;
 use self::world::{DELAY, Node, Plan, World, address, settings, torrent};
 
 /// A swarm to be.
+#[derive(Clone, Copy)]
 struct Scene {
+    /// Its chance: when each comes, and what the sessions draw.
+    seed: u8,
     seed_up: u64,
     super_seed: bool,
     sequential: bool,
@@ -31,7 +34,7 @@ struct Scene {
 /// How it went; times in seconds.
 struct Figures {
     bound: f64,
-    /// When each of the honest ones was through, in order; and each rider.
+    /// When each of the honest ones was through, and each rider, in order.
     honest: Vec<f64>,
     riders: Vec<f64>,
     /// How much of everything each rider had when half of the honest were through.
@@ -48,7 +51,7 @@ impl Figures {
 
 fn play(name: &str, scene: &Scene) -> Figures {
     let knows: Vec<_> = (0..=PEERS).map(address).collect();
-    let mut rng = Rng::new([5; 32]);
+    let mut rng = Rng::new([scene.seed; 32]);
     let plans = (0..=PEERS).map(|node| {
         let is_seed = node == 0;
         let mut settings = settings(node);
@@ -67,7 +70,7 @@ fn play(name: &str, scene: &Scene) -> Figures {
         }
     });
     let plans = plans.collect();
-    let mut world = World::new(1, torrent(PIECES, PIECE), plans);
+    let mut world = World::new(scene.seed.into(), torrent(PIECES, PIECE), plans);
     let hops = (PEERS + 1).next_power_of_two().trailing_zeros();
     let spreading = f64::from(hops) * (f64::from(PIECE) / PEER_UP as f64 + DELAY.as_secs_f64());
     let bound = SIZE as f64 / scene.seed_up as f64 + spreading;
@@ -91,8 +94,9 @@ fn play(name: &str, scene: &Scene) -> Figures {
                 .map_or(f64::INFINITY, |at| at.as_micros() as f64 / 1e6)
         })
         .collect();
-    let riders = honest.split_off(PEERS - scene.riders);
+    let mut riders = honest.split_off(PEERS - scene.riders);
     honest.sort_by(f64::total_cmp);
+    riders.sort_by(f64::total_cmp);
     let copies = world.uploaded(0) as f64 / SIZE as f64;
     let figures = Figures {
         bound,
@@ -117,6 +121,7 @@ fn play(name: &str, scene: &Scene) -> Figures {
 }
 
 const SLOW_SEED: Scene = Scene {
+    seed: 5,
     seed_up: PEER_UP / 2,
     super_seed: false,
     sequential: false,
@@ -158,20 +163,38 @@ fn riders_do_not_keep_a_super_seed_from_its_bound() {
 }
 
 /// Behind a slow seed everybody waits for it, and nobody is last by much. Where the lines of those that fetch are
-/// what there is to be had, who gives nothing is served last. Once the honest are through their lines have nobody else to
-/// serve, so how late a rider ends says little; how little it had by then says more.
+/// what there is to be had, who gives nothing is served last: it gets a part of the one slot in five that is a
+/// stranger's, and of the seed, which can't tell it from the others, as much as they do. That makes a quarter of
+/// what the honest get; slots that nobody else wants add to it. Once the honest are through their lines have nobody
+/// else to serve, so how late a rider ends says less than how little it had by then.
+///
+/// In one world the unluckiest of the honest may end behind the luckiest rider; in the mean of some it doesn't.
 #[test]
 fn free_riders_finish_last() {
-    let scene = Scene {
-        seed_up: 2 * PEER_UP,
-        riders: 5,
-        ..SLOW_SEED
-    };
-    let figures = play("fast seed with riders", &scene);
-    let first = figures.riders.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!(first > figures.last(), "a rider is through at {first:.0}");
-    let had = figures.riders_had.iter().sum::<f64>() / 5.0;
-    assert!(had > 0.0 && had < 0.5, "the riders had {had:.2}");
+    let worlds = 0..12;
+    let (mut last_honest, mut first_riders) = (0.0, 0.0);
+    for seed in worlds.clone() {
+        let scene = Scene {
+            seed,
+            seed_up: 2 * PEER_UP,
+            riders: 5,
+            ..SLOW_SEED
+        };
+        let figures = play(&format!("fast seed with riders, {seed}"), &scene);
+        let (first, half) = (figures.riders[0], figures.honest[figures.honest.len() / 2]);
+        assert!(
+            first > half,
+            "{seed}: a rider is through at {first:.0}, before half of the others"
+        );
+        let had = figures.riders_had.iter().sum::<f64>() / 5.0;
+        assert!(had > 0.0 && had < 0.5, "{seed}: the riders had {had:.2}");
+        last_honest += figures.last() / worlds.len() as f64;
+        first_riders += first / worlds.len() as f64;
+    }
+    println!(
+        "means: the last of the honest at {last_honest:.1}, the first of the riders at {first_riders:.1}"
+    );
+    assert!(first_riders > last_honest);
 }
 
 #[test]
