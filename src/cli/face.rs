@@ -243,7 +243,7 @@ impl Face {
                 (error.to_string(), "no torrent was made")
             }
             Error::Unselected { .. } => {
-                let next = "nothing of it is fetched; `show` lists them";
+                let next = "it is left out; `show` lists its files";
                 (format!("{name}: {error}"), next)
             }
             Error::Duplicate(_) => (own(error), "it is taken once"),

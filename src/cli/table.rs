@@ -144,9 +144,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "--select",
         short: None,
         value: Some(("LIST", Values::Text)),
-        commands: FETCHES,
+        commands: SELECTS,
         help: "files 1,3-5 or *.iso; in order",
-        about: "Only these files: numbers as show prints them (1,3-5), or a pattern of their paths in which * is any text and ? any character. May be given more than once. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
+        about: "Only these files: numbers as show prints them (1,3-5), or a pattern of their paths in which * is any text and ? any character. May be given more than once. To check, only what is in these files counts. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
         beside: false,
     },
     Opt {
@@ -403,7 +403,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         commands: JSON,
         help: "events, or the answer, as JSON on standard output",
-        about: "Events as JSON on standard output, an object a line; for show, the answer as one object.",
+        about: "Events as JSON on standard output, an object a line; for check, an object a torrent; for show, the answer as one object.",
         beside: false,
     },
     Opt {
@@ -568,6 +568,7 @@ const RUNS: &[Command] = &[Command::Download, Command::Seed];
 const NETS: &[Command] = &[Command::Download, Command::Seed, Command::Scrape];
 const CONFIGURED: &[Command] = NETS;
 const FETCHES: &[Command] = &[Command::Download];
+const SELECTS: &[Command] = &[Command::Download, Command::Check];
 const FORCES: &[Command] = &[Command::Download, Command::Create];
 const TORRENTS: &[Command] = &[
     Command::Download,
@@ -587,6 +588,7 @@ const SHOWS_PROGRESS: &[Command] = &[Command::Download, Command::Seed, Command::
 const JSON: &[Command] = &[
     Command::Download,
     Command::Seed,
+    Command::Check,
     Command::Show,
     Command::Create,
     Command::Demo,

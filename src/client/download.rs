@@ -61,8 +61,8 @@ impl Download {
     /// Something happened to it.
     pub(super) fn handle_event(&mut self, now: Instant, event: &Event) -> Option<Act> {
         match event {
-            Event::Checked { have, .. } => {
-                let all = *have == self.metainfo.geometry.pieces();
+            Event::Checked { missing, .. } => {
+                let all = *missing == 0;
                 match self.plan.goal {
                     Goal::Check if all => self.end(Outcome::Complete),
                     Goal::Check | Goal::Seed if !all => self.end(Outcome::Incomplete),

@@ -58,6 +58,7 @@ pub use self::plan::{Goal, Plan};
 pub use self::process::Client;
 pub(crate) use self::process::os_seed;
 pub use self::select::Choice;
+pub(crate) use self::select::pieces_wanted;
 pub use self::torrent_client::TorrentClient;
 pub(crate) use self::whole::write_whole;
 pub use crate::disk::files::Allocate;

@@ -16,7 +16,7 @@ use super::load::Target;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::ports::listen;
-use super::select::{Choice, choose, in_words};
+use super::select::{Choice, choose, choose_some, in_words};
 use super::whole::write_whole;
 use crate::base::escape::escape_field;
 use crate::base::limits;
@@ -541,16 +541,7 @@ impl Client {
             ..Selection::default()
         };
         if !plan.select.is_empty() {
-            let chosen = choose(&plan.select, metainfo);
-            if chosen.pieces.is_empty() {
-                let words = in_words(&plan.select);
-                let message = match (chosen.missed.len() == plan.select.len(), chosen.files) {
-                    (true, 1) => format!("its only file is not in {words}"),
-                    (true, files) => format!("none of its {files} files is in {words}"),
-                    (false, _) => format!("there is nothing in the files of {words}"),
-                };
-                return Err(Error::Unselected { message });
-            }
+            let chosen = choose_some(&plan.select, metainfo)?;
             place.unwanted = chosen.unwanted;
             selection.pieces = Some(chosen.pieces);
             missed.extend(chosen.missed);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::error::Error;
 use crate::base::bitfield::Bitfield;
 use crate::base::escape::escape_field;
 use crate::base::ids::Piece;
@@ -63,6 +64,37 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
         pieces,
         missed: missed.into_iter().cloned().collect(),
         files: number,
+    }
+}
+
+/// The same, of which something must be left.
+///
+/// # Errors
+///
+/// [`Error::Unselected`].
+pub(super) fn choose_some(choices: &[Choice], metainfo: &Metainfo) -> Result<Chosen, Error> {
+    let chosen = choose(choices, metainfo);
+    if !chosen.pieces.is_empty() {
+        return Ok(chosen);
+    }
+    let words = in_words(choices);
+    let message = match (chosen.missed.len() == choices.len(), chosen.files) {
+        (true, 1) => format!("its only file is not in {words}"),
+        (true, files) => format!("none of its {files} files is in {words}"),
+        (false, _) => format!("there is nothing in the files of {words}"),
+    };
+    Err(Error::Unselected { message })
+}
+
+/// How many pieces these choices take of a torrent; none named: all.
+///
+/// # Errors
+///
+/// [`Error::Unselected`].
+pub(crate) fn pieces_wanted(choices: &[Choice], metainfo: &Metainfo) -> Result<u32, Error> {
+    match choices {
+        [] => Ok(metainfo.geometry.pieces()),
+        choices => choose_some(choices, metainfo).map(|chosen| chosen.pieces.count()),
     }
 }
 

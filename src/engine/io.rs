@@ -341,6 +341,8 @@ pub enum Event {
         torrent: TorrentId,
         /// How many pieces are there and good.
         have: u32,
+        /// How many of those that are wanted are not.
+        missing: u32,
     },
     /// A piece was fetched and its hash is right.
     PieceDone {

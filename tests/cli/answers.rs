@@ -76,6 +76,55 @@ fn check_tells_complete_from_incomplete_and_writes_nothing() {
 }
 
 #[test]
+fn check_looks_at_the_files_that_are_selected_and_answers_as_json() {
+    let scene = Scene::new("check-some", 6 * PIECE);
+    std::fs::create_dir(scene.path("d")).expect("the scene can be written to");
+    scene.write("d/a", &scene.payload[..3 * PIECE]);
+    scene.write("d/b", &scene.payload[3 * PIECE..5 * PIECE]);
+    scene.write("d/c", &scene.payload[5 * PIECE..]);
+    let made = ["create", "d", "-o", "d.torrent", "--piece-length", "64k"];
+    let made = scene.run(&[&made[..], &["--json"]].concat());
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).expect("one object");
+    std::fs::remove_file(scene.path("d/b")).expect("it was there");
+    let check = |dir, more: &[&str]| {
+        let ended = scene.run(&[&["check", "d.torrent", "-o", dir], more].concat());
+        (ended.code(), ended.stdout, ended.stderr)
+    };
+    let plain = |text: &str| (text.to_owned(), String::new());
+    for (dir, select, status, line) in [
+        (".", "1,3", 0, "d: complete, 4 of 4 pieces\n"),
+        (".", "2-3", 8, "d: incomplete, 1 of 3 pieces\n"),
+        ("absent", "1", 8, "d: incomplete, 0 of 3 pieces\n"),
+    ] {
+        let (code, stdout, stderr) = check(dir, &["--select", select]);
+        assert_eq!((code, (stdout, stderr)), (status, plain(line)), "{select}");
+    }
+    let (code, _, stderr) = check(".", &["--select", "1,9"]);
+    let line = "warning[torrent.select]: no file is in 9\n";
+    assert_eq!((code, stderr.as_str()), (0, line));
+    let (code, _, stderr) = check(".", &["--select", "9"]);
+    let line = "error[torrent.select]: d: none of its 3 files is in 9, it is left out; ";
+    assert!(code == 2 && stderr.starts_with(line), "{stderr}");
+
+    for (more, status, complete, pieces, of) in [
+        (&["--json"][..], 8, false, 4, 6),
+        (&["--json", "--select", "?"], 8, false, 4, 6),
+        (&["--json", "--select", "a"], 0, true, 3, 3),
+    ] {
+        let (code, stdout, _) = check(".", more);
+        let said: serde_json::Value = serde_json::from_str(&stdout).expect("one object");
+        let expected = serde_json::json!({
+            "event": "checked", "name": "d", "complete": complete,
+            "pieces": pieces, "of": of, "info_hash": made["info_hash"],
+        });
+        assert_eq!((code, said), (status, expected));
+    }
+    let bad = scene.run(&["check", "absent.torrent", "-o", ".", "--json"]);
+    let begins = r#"{"event":"error","kind":"torrent.open","#;
+    assert!(bad.code() == 3 && bad.stdout.starts_with(begins), "{bad:?}");
+}
+
+#[test]
 fn an_answer_that_is_lost_ends_with_1_and_one_line() {
     let scene = Scene::new("lost", 3 * PIECE);
     for arguments in [

@@ -55,8 +55,8 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
     for (line, said) in [
         (
             "d.torrent --select 9 --select *.iso",
-            "error[torrent.select]: d: none of its 3 files is in 9, *.iso, nothing of it is \
-             fetched; `show` lists them",
+            "error[torrent.select]: d: none of its 3 files is in 9, *.iso, it is left out; \
+             `show` lists its files",
         ),
         (
             "x.torrent --select b?n",

@@ -39,7 +39,7 @@ complete -c minitorrent -l user-agent -x -d 'The name and version that trackers 
 complete -c minitorrent -l peer-id-prefix -x -d 'How our peer id begins: up to 12 visible ASCII characters, the rest is random'
 complete -c minitorrent -l mem-limit -x -d 'Memory that the program keeps within by itself: smaller buffers, fewer peers and requests'
 complete -c minitorrent -l progress -x -a 'auto bar lines json none' -d 'How progress is shown: auto, bar, lines, json or none'
-complete -c minitorrent -l json -d 'Events as JSON on standard output, an object a line; for show, the answer as one object'
+complete -c minitorrent -l json -d 'Events as JSON on standard output, an object a line; for check, an object a torrent; for show, the answer as one object'
 complete -c minitorrent -l log-level -x -a 'off error warn info debug trace' -d 'How much is logged: off, error, warn, info, debug or trace'
 complete -c minitorrent -l log-file -r -F -d 'Append the log to this file instead of standard error; warnings and errors go to both'
 complete -c minitorrent -s v -l verbose -d 'Say more: as --log-level debug'

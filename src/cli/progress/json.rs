@@ -169,6 +169,13 @@ pub(in crate::cli) enum Line<'a> {
         kind: &'a str,
         message: &'a str,
     },
+    /// What `check` found.
+    Checked {
+        name: &'a str,
+        complete: bool,
+        pieces: u32,
+        of: u32,
+    },
     Complete {
         seconds: f64,
         downloaded: u64,
@@ -199,7 +206,8 @@ pub(in crate::cli) fn line(line: &Line<'_>, info_hash: Option<&str>) {
     }
 }
 
-fn text(line: &Line<'_>, info_hash: Option<&str>) -> serde_json::Result<String> {
+/// The same as text, for whom it is the answer.
+pub(in crate::cli) fn text(line: &Line<'_>, info_hash: Option<&str>) -> serde_json::Result<String> {
     serde_json::to_string(&About { line, info_hash })
 }
 
@@ -266,6 +274,15 @@ mod tests {
         assert_eq!(
             text(&Line::Error { kind, message }),
             r#"{"event":"error","kind":"k","message":"m"}"#
+        );
+        assert_eq!(
+            text(&Line::Checked {
+                name: "n",
+                complete: false,
+                pieces: 1,
+                of: 2
+            }),
+            r#"{"event":"checked","name":"n","complete":false,"pieces":1,"of":2}"#
         );
         assert_eq!(
             text(&Line::Complete {

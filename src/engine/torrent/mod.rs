@@ -259,6 +259,7 @@ impl Torrent {
         cx.out.push_back(Output::Event(Event::Checked {
             torrent: self.id,
             have,
+            missing: self.pieces.missing(),
         }));
         if self.aim == Aim::Download {
             for piece in (0..self.geometry().pieces()).map(Piece) {
