@@ -145,8 +145,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some(("LIST", Values::Text)),
         commands: SELECTS,
-        help: "files 1,3-5 or *.iso; in order",
-        about: "Only these files: numbers as show prints them (1,3-5), or a pattern of their paths in which * is any text and ? any character. May be given more than once. To check, only what is in these files counts. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
+        help: "files 1,3-5,*.iso; in order",
+        about: "Only these files, between commas: numbers as show prints them (1,3-5), or patterns of their paths (*.iso), in which * is any text and ? any character, such as a comma in a name. May be given more than once. To check, only what is in these files counts. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
         beside: false,
     },
     Opt {

@@ -79,24 +79,22 @@ pub(super) fn ratio(value: &OsStr) -> Result<f64, String> {
         .ok_or_else(|| "a number from 0 on, such as 1.5".into())
 }
 
-/// Numbers and ranges of files, or a pattern of their paths.
+/// Numbers and ranges of files and patterns of their paths, between commas.
 pub(super) fn choices(value: &OsStr) -> Result<Vec<Choice>, String> {
-    let text = text(value).ok_or("numbers such as 1,3-5, or a pattern in UTF-8")?;
-    let is_numbers = text
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
-    let range = |item: &str| {
-        let (first, last) = item.split_once('-').unwrap_or((item, item));
-        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-        (0 < first && first <= last).then_some(Choice::Numbers(first..=last))
-    };
-    let numbers: Option<Vec<Choice>> = text.split(',').map(range).collect();
-    match numbers {
-        Some(numbers) => Ok(numbers),
-        None if is_numbers => {
-            Err("files count from 1, and of a range the lower comes first".into())
-        }
-        None => Ok(vec![Choice::Pattern(text.to_owned())]),
+    let text = text(value).ok_or("numbers such as 1,3-5, or patterns in UTF-8")?;
+    text.split(',').map(|item| choice(item.trim())).collect()
+}
+
+fn choice(item: &str) -> Result<Choice, String> {
+    let (first, last) = item.split_once('-').unwrap_or((item, item));
+    let good = |range: &(u32, u32)| 0 < range.0 && range.0 <= range.1;
+    let range = first.parse().ok().zip(last.parse().ok()).filter(good);
+    let is_number = item.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    match range {
+        Some((first, last)) => Ok(Choice::Numbers(first..=last)),
+        None if item.is_empty() => Err("nothing stands before or behind a comma".into()),
+        None if is_number => Err("files count from 1, and of a range the lower comes first".into()),
+        None => Ok(Choice::Pattern(item.to_owned())),
     }
 }
 
@@ -319,13 +317,29 @@ mod tests {
     }
 
     #[test]
-    fn files_are_chosen_by_good_numbers_or_by_a_pattern() {
+    fn files_are_chosen_by_good_numbers_and_by_patterns() {
         let pattern = |text: &str| Ok(vec![Choice::Pattern(text.to_owned())]);
         let numbers = vec![Choice::Numbers(1..=1), Choice::Numbers(3..=5)];
         assert_eq!(choices(os("1,3-5")), Ok(numbers));
         assert_eq!(choices(os("*.iso")), pattern("*.iso"));
         assert_eq!(choices(os("2-1.iso")), pattern("2-1.iso"));
-        for wrong in ["0", "3-1", "1-", "1,,2", "-1", "4294967296"] {
+        let mixed = vec![
+            Choice::Pattern("*.iso".to_owned()),
+            Choice::Numbers(4..=4),
+            Choice::Pattern("a b".to_owned()),
+        ];
+        assert_eq!(choices(os("*.iso,4, a b")), Ok(mixed));
+        for wrong in [
+            "0",
+            "3-1",
+            "1-",
+            "1,,2",
+            "-1",
+            "4294967296",
+            "*,0",
+            "*,",
+            ",",
+        ] {
             assert!(choices(os(wrong)).is_err(), "{wrong}");
         }
     }

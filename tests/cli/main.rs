@@ -111,8 +111,9 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
 #[test]
 fn a_choice_that_no_file_is_in_is_named_and_the_others_are_fetched() {
     let scene = Scene::new("choice", 3 * PIECE);
-    let all = ["x.torrent", "-o", "seed", "--port", "0", "--select", "1,7"];
-    let ended = scene.run(&[&all[..], &["--first", "*.txt"]].concat());
+    let all = ["x.torrent", "-o", "seed", "--port", "0"];
+    let more = ["--select", "*.bin,7", "--first", "*.txt"];
+    let ended = scene.run(&[&all[..], &more].concat());
     assert_eq!(ended.code(), 0, "{ended:?}");
     let line = "warning[torrent.select]: no file is in 7, *.txt\n";
     assert_eq!(ended.stderr, line);

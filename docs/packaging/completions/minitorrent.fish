@@ -11,7 +11,7 @@ complete -c minitorrent -l max-peers -x -d 'How many peers are connected at once
 complete -c minitorrent -l peers -r -F -d 'Peers to begin with: a file with one ip:port a line, or a list separated by commas'
 complete -c minitorrent -l seed -d 'Go on seeding after completion, until a signal or --stop-timeout ends it'
 complete -c minitorrent -l stop-timeout -x -d 'Give up when nothing has moved for this time: 90, 90s, 5m, 2h or 1d'
-complete -c minitorrent -l select -x -d 'Only these files: numbers as show prints them (1,3-5), or a pattern of their paths in which * is any text and ? any character'
+complete -c minitorrent -l select -x -d 'Only these files, between commas: numbers as show prints them (1,3-5), or patterns of their paths (*.iso), in which * is any text and ? any character, such as a comma in a name'
 complete -c minitorrent -l first -x -d 'These files before the others, named as for --select'
 complete -c minitorrent -l sequential -d 'Fetch the pieces in their order, rather than the rarest first'
 complete -c minitorrent -l max-download-rate -x -d 'Bytes a second that all peers together may send us: 500k, 10M'
