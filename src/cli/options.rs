@@ -143,7 +143,12 @@ impl Options {
         config.families = match (taker.flag("--ipv4"), taker.flag("--ipv6")) {
             (true, false) => Families::V4,
             (false, true) => Families::V6,
-            (true, true) | (false, false) => Families::Both,
+            (false, false) => Families::Both,
+            (true, true) => {
+                let why =
+                    "--ipv4 and --ipv6 exclude each other; without them both families are used";
+                return Err(UsageError::new(why));
+            }
         };
         config.tcp_only |= taker.flag("--tcp-only");
         config.dht &= !taker.flag("--no-dht");

@@ -75,6 +75,10 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
             "error[usage]: --first 3-1: files count from 1",
         ),
         (
+            "x.torrent --ipv6 --ipv4",
+            "error[usage]: --ipv4 and --ipv6 exclude each other; without them both families are used, ",
+        ),
+        (
             "d.torrent --mem-limit 1M",
             "error[memory.limit]: 1024 KiB of memory are not enough, it takes 4608 KiB, nothing was started",
         ),
