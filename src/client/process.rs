@@ -14,7 +14,7 @@ use super::error::Error;
 use super::finders::SavedNodes;
 use super::load::Target;
 use super::outcome::Outcome;
-use super::plan::Plan;
+use super::plan::{Goal, Plan};
 use super::ports::listen;
 use super::select::{Choice, choose, choose_some, in_words};
 use super::whole::write_whole;
@@ -353,6 +353,9 @@ impl Client {
         let Some(id) = event.torrent() else {
             return;
         };
+        if let Event::Checked { have, .. } = event {
+            self.see_to_super_seed(id, *have);
+        }
         let download = self.downloads.get_mut(&id);
         match download.and_then(|download| download.handle_event(now, event)) {
             Some(Act::Finish) => self.finish(id),
@@ -363,6 +366,25 @@ impl Client {
                 }
             }
             None => {}
+        }
+    }
+
+    /// The first check is through: only who has everything can be the first and only seed.
+    fn see_to_super_seed(&mut self, torrent: TorrentId, have: u32) {
+        let download = self.downloads.get(&torrent);
+        let Some(download) = download.filter(|it| self.config.super_seed && !it.is_checked())
+        else {
+            return;
+        };
+        let pieces = download.metainfo.geometry.pieces();
+        if have < pieces && download.plan().goal == Goal::DownloadAndSeed {
+            self.said.push(Event::Warning {
+                torrent: Some(torrent),
+                kind: "torrent.super-seed",
+                message: format!(
+                    "{have} of {pieces} pieces are there: it is fetched and seeded as without --super-seed"
+                ),
+            });
         }
     }
 

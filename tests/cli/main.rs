@@ -157,6 +157,27 @@ fn a_seeder_that_is_stopped_says_what_it_seeded() {
 }
 
 #[test]
+fn who_has_not_everything_is_told_that_it_can_not_be_the_only_seed() {
+    let scene = Scene::new("super-seed", 3 * PIECE);
+    let warning = "warning[torrent.super-seed]: ";
+    let run = ["x.torrent", "--super-seed", "--seed-time", "1s"];
+    let here = |dir| [&run[..], &["-o", dir, "--port", "0"]].concat();
+    let whole = scene.run(&here("seed"));
+    assert_eq!((whole.code(), whole.stderr.as_str()), (0, ""));
+    std::fs::create_dir(scene.path("part")).expect("the scene can be written to");
+    scene.write("part/x.bin", &scene.payload[..2 * PIECE]);
+    let part = scene.run(&here("part"));
+    let said = "2 of 3 pieces are there: it is fetched and seeded as without --super-seed\n";
+    let said = [warning, said].concat();
+    assert!(part.stderr.starts_with(&said), "{part:?}");
+    assert_eq!(part.code(), 5, "{part:?}");
+    // Who never fetches says what is wrong by its end.
+    let ended = scene.run(&[&["seed"], &here("part")[..]].concat());
+    assert_eq!(ended.code(), 8, "{ended:?}");
+    assert!(!ended.stderr.contains(warning), "{ended:?}");
+}
+
+#[test]
 fn a_torrent_that_no_one_can_be_asked_for_ends_with_5() {
     let scene = Scene::new("no-source", 3 * PIECE);
     let ended = scene.run(&["x.torrent", "-o", "out", "--port", "0"]);
