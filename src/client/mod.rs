@@ -41,6 +41,7 @@ mod outcome;
 mod plan;
 mod ports;
 mod process;
+mod room;
 mod select;
 mod torrent_client;
 mod whole;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::load::Target;
 use super::outcome::Outcome;
 use super::plan::{Goal, Plan};
 use super::ports::listen;
+use super::room::memory;
 use super::select::{Choice, choose, choose_some, in_words};
 use super::whole::write_whole;
 use crate::base::escape::escape_field;
@@ -26,11 +27,10 @@ use crate::base::time::Instant;
 use crate::disk::Place;
 use crate::engine::Session;
 use crate::engine::command::{AddTorrent, Command, CommandError, Selection, Settings};
-use crate::engine::io::{DiskErrorKind, Event, TorrentId};
+use crate::engine::io::{Event, TorrentId};
 use crate::engine::stats::TorrentSnapshot;
 use crate::reactor::{AddError, HostId, Reactor};
 use crate::wire::metainfo::{Metainfo, build};
-use crate::wire::names;
 
 /// Torrents that share a loop, a port and the limits of [`Config`]; each has a [`Plan`] and an end of its own.
 ///
@@ -50,17 +50,17 @@ use crate::wire::names;
 /// # Ok::<(), minitorrent::client::Error>(())
 /// ```
 pub struct Client {
-    reactor: Reactor,
-    host: HostId,
-    config: Config,
-    memory: Memory,
+    pub(super) reactor: Reactor,
+    pub(super) host: HostId,
+    pub(super) config: Config,
+    pub(super) memory: Memory,
     nodes: Option<SavedNodes>,
     /// Events of our own, for the next turn's.
     said: Vec<Event>,
     /// The port that peers can reach, and whether it is one of those asked for.
     port: (u16, bool),
     /// In the order in which they were added: names of torrents grow.
-    downloads: BTreeMap<TorrentId, Download>,
+    pub(super) downloads: BTreeMap<TorrentId, Download>,
     /// Told to stop, and when.
     stopping: Option<Instant>,
     stopped: bool,
@@ -504,51 +504,7 @@ impl Client {
         self.fit()
     }
 
-    // ------------------------------------------------------------------------------ what is shared
-
-    /// Whether a torrent, `own` if it is known already, has a place of its own on the disk and in memory.
-    fn make_room(
-        &mut self,
-        own: Option<TorrentId>,
-        metainfo: &Metainfo,
-        plan: &Plan,
-    ) -> Result<(), Error> {
-        let others = self.downloads.iter().filter(|(id, _)| Some(**id) != own);
-        let root = root(metainfo, plan);
-        for (_, other) in others {
-            let reads = plan.goal.only_reads() && other.plan().goal.only_reads();
-            let theirs = root_of(other);
-            let clash = theirs.is_some_and(|it| it.starts_with(&root) || root.starts_with(&it));
-            if clash && !reads && other.metainfo.info_hash != metainfo.info_hash {
-                let dir = escape_field(plan.output_dir.as_os_str().as_encoded_bytes());
-                let other = escape_field(other.metainfo.name.as_bytes());
-                return Err(Error::Clash {
-                    message: format!("its files would lie in {dir} where those of {other} do"),
-                });
-            }
-        }
-        let known = self.downloads.iter().filter(|(id, _)| Some(**id) != own);
-        let known: u64 = known.map(|(_, it)| tables_of(it)).sum();
-        memory(&self.config, known + tables(metainfo)).map(|_| ())
-    }
-
-    /// Fits the buffers and the number of peers to what the torrents leave of the memory limit.
-    fn fit(&mut self) -> Result<(), Error> {
-        let known: u64 = self.downloads.values().map(tables_of).sum();
-        let memory = memory(&self.config, known)?;
-        if memory == self.memory {
-            return Ok(());
-        }
-        self.memory = memory;
-        self.reactor.resize(memory);
-        let resize = Command::Resize {
-            max_peers: self.config.max_peers.min(memory.peers),
-            requests: memory.requests,
-        };
-        // A session that refuses is stopping, and needs no more room.
-        let _ = self.reactor.command(self.host, resize);
-        Ok(())
-    }
+    // ------------------------------------------------------------------------------ what is wanted
 
     /// Where a torrent's files go, which of them are wanted, and choices that no file is in.
     fn choose(
@@ -600,22 +556,6 @@ impl Client {
         reply.map(|_| ()).map_err(|_| Error::Stopped)
     }
 
-    /// Says behind the news of a full disk how much is missing there.
-    fn name_room(&self, event: &mut Event) {
-        if let Event::DiskTrouble { torrent, error } = event
-            && error.kind == DiskErrorKind::Full
-            && let Some(download) = self.downloads.get(torrent)
-            && let torrents = self.reactor.torrents(self.host)
-            && let Some(it) = torrents.iter().find(|it| it.torrent == *torrent)
-            && let Ok(stat) = rustix::fs::statvfs(&download.plan().output_dir)
-        {
-            let need = it.bytes.saturating_sub(it.bytes_have);
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let more = format!(": need {need} bytes, have {free}");
-            error.message.push_str(&more);
-        }
-    }
-
     fn wait_at_most(&self, most: Option<Duration>) -> Option<Duration> {
         let own = match self.stopping {
             Some(_) => Some(GOODBYE_MAX),
@@ -661,42 +601,6 @@ fn may_end_one(event: &Event) -> bool {
     )
 }
 
-/// The one file or directory below the output directory that all of a torrent is in, as file systems compare names.
-fn root(metainfo: &Metainfo, plan: &Plan) -> PathBuf {
-    let dir = &plan.output_dir;
-    let dir = fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
-    let path = metainfo.files.first().map_or("", |file| &file.path);
-    let name = path.split('/').next().unwrap_or_default();
-    dir.as_deref()
-        .unwrap_or(Path::new(""))
-        .join(names::fold(name))
-}
-
-fn root_of(download: &Download) -> Option<PathBuf> {
-    let is_known = !download.metainfo.is_stand_in();
-    is_known.then(|| root(&download.metainfo, download.plan()))
-}
-
-/// What the limit allows when the tables of torrents take so many bytes.
-fn memory(config: &Config, tables: u64) -> Result<Memory, Error> {
-    let Some(limit) = config.mem_limit else {
-        return Ok(Memory::default());
-    };
-    Memory::within(limit, tables, config.max_peers).map_err(|least| Error::Memory { limit, least })
-}
-
-/// Bytes of a torrent's tables: hashes, the picker's, paths and what is known of files.
-fn tables(metainfo: &Metainfo) -> u64 {
-    u64::from(metainfo.geometry.pieces()) * PIECE_COST + metainfo.files.len() as u64 * FILE_COST
-}
-
-fn tables_of(download: &Download) -> u64 {
-    match download.outcome() {
-        Some(_) => 0,
-        None => tables(&download.metainfo),
-    }
-}
-
 /// 32 bytes that no one can guess.
 pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
     let mut seed = [0; 32];
@@ -709,7 +613,3 @@ pub(crate) fn os_seed() -> Result<[u8; 32], Error> {
 
 /// The session's own time to say goodbye, and some more: then the process goes anyway.
 const GOODBYE_MAX: Duration = limits::GOODBYE.saturating_add(Duration::from_millis(500));
-/// Bytes that each piece of a torrent costs: its hash, its places in the picker, its bits.
-const PIECE_COST: u64 = 48;
-/// Bytes that each file costs: entry, path, what is known of it.
-const FILE_COST: u64 = 400;
