@@ -247,8 +247,7 @@ impl OsFiles {
         let error = system(verb, &tree.path(file), errno);
         match error.kind {
             DiskErrorKind::Io | DiskErrorKind::Gone | DiskErrorKind::Changed => {
-                let root = tree.root().err();
-                let error = root.map_or(error, |errno| system("use", &tree.place.root, errno));
+                let error = tree.away().unwrap_or(error);
                 self.close_all(file.torrent);
                 error
             }

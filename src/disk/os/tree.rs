@@ -128,7 +128,8 @@ impl Tree {
                         continue;
                     }
                     Err(errno) => {
-                        return Err(system("enter", &self.place.root.join(directory), errno));
+                        let error = system("enter", &self.place.root.join(directory), errno);
+                        return Err(self.away().unwrap_or(error));
                     }
                 }
             }
@@ -305,6 +306,23 @@ impl Tree {
             Ok(fd)
         } else {
             Err(Errno::NODEV)
+        }
+    }
+
+    /// What has become of the output directory, in words; `None` if it is where and what it was.
+    pub(super) fn away(&self) -> Option<DiskError> {
+        let path = &self.place.root;
+        match (self.root(), open_directory(path)) {
+            (Ok(_), _) => None,
+            (Err(Errno::NODEV), Err(Errno::NOENT)) => {
+                let why = "it is not there any more: moved away, removed or unmounted";
+                Some(refused(DiskErrorKind::Gone, "use", path, why))
+            }
+            (Err(Errno::NODEV), _) => {
+                let why = "it is on another file system now: the disk it was on has gone";
+                Some(refused(DiskErrorKind::Gone, "use", path, why))
+            }
+            (Err(errno), _) => Some(system("use", path, errno)),
         }
     }
 

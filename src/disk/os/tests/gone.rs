@@ -50,3 +50,26 @@ fn a_disk_that_is_back_under_another_number_is_known_by_its_files() {
     assert_eq!(scene.write(2, 0..1), [DiskErrorKind::Gone]);
     assert_eq!(scene.scratch.names(), ["away", "away/t", "away/t/a", "out"]);
 }
+
+#[test]
+fn what_has_become_of_the_output_directory_is_said_in_so_many_words() {
+    let mut scene = Scene::new(B, &[("x/a", B, Regular), ("x/b", B, Regular)]);
+    scene.add().expect("an empty place");
+    assert_eq!(scene.write(0, 0..1), []);
+    let said = |scene: &mut Scene| {
+        let ended = scene.store.finish(torrent(0));
+        let error = ended.expect_err("it is gone");
+        assert_eq!(error.kind, DiskErrorKind::Gone);
+        error.message
+    };
+    let (out, away) = (scene.scratch.path("out"), scene.scratch.path("away"));
+    std_fs::rename(&out, away).expect("moved");
+    let cannot = format!("cannot use {}: ", out.display());
+    let moved = "it is not there any more: moved away, removed or unmounted";
+    assert_eq!(said(&mut scene), format!("{cannot}{moved}"));
+    std_fs::create_dir(&out).expect("a mount point");
+    let mut trees = scene.store.files_mut().torrents.values_mut();
+    trees.next().expect("it was added").move_away();
+    let other = "it is on another file system now: the disk it was on has gone";
+    assert_eq!(said(&mut scene), format!("{cannot}{other}"));
+}
