@@ -146,7 +146,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some(("LIST", Values::Text)),
         commands: SELECTS,
         help: "files 1,3-5,*.iso; in order",
-        about: "Only these files, between commas: numbers as show prints them (1,3-5), or patterns of their paths (*.iso), in which * is any text and ? any character, such as a comma in a name. May be given more than once. To check, only what is in these files counts. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
+        about: "Only these files, between commas: numbers as show prints them (1,3-5), or patterns of their paths (*.iso), in which * is any text and ? any character, such as a comma in a name. May be given more than once. To seed and check, only what is in these files need be there. What pieces bring of other files is kept in a hidden file, .NAME.parts, in the output directory.",
         beside: false,
     },
     Opt {
@@ -568,7 +568,7 @@ const RUNS: &[Command] = &[Command::Download, Command::Seed];
 const NETS: &[Command] = &[Command::Download, Command::Seed, Command::Scrape];
 const CONFIGURED: &[Command] = NETS;
 const FETCHES: &[Command] = &[Command::Download];
-const SELECTS: &[Command] = &[Command::Download, Command::Check];
+const SELECTS: &[Command] = &[Command::Download, Command::Seed, Command::Check];
 const FORCES: &[Command] = &[Command::Download, Command::Create];
 const TORRENTS: &[Command] = &[
     Command::Download,

@@ -142,6 +142,48 @@ fn seed_never_fetches() {
 }
 
 #[test]
+fn what_was_fetched_with_a_choice_of_files_is_checked_and_seeded_with_it() {
+    let scene = Scene::new("seed-some", 5 * PIECE);
+    std::fs::create_dir(scene.path("d")).expect("the scene can be written to");
+    // The middle one has a part in both pieces at its borders, which is kept apart.
+    let (a, b) = (PIECE + 1000, 4 * PIECE - 1000);
+    scene.write("d/a", &scene.payload[..a]);
+    scene.write("d/b", &scene.payload[a..b]);
+    scene.write("d/c", &scene.payload[b..]);
+    let made = ["create", "d", "-o", "d.torrent", "--piece-length", "64k"];
+    assert_eq!(scene.run(&made).code(), 0);
+    let seed = |dir, more: &[&str]| {
+        let all = ["seed", "d.torrent", "-o", dir, "--port", "0", "--json"];
+        let mut seeder = scene.start(&[&all[..], more].concat());
+        let port = number(&seeder.line_with("\"started\""), "port");
+        while number(&seeder.line_with("\"progress\""), "pieces") == 0 {}
+        (seeder, format!("127.0.0.1:{port}"))
+    };
+    let fetch = |dir, peer: &str| {
+        let all = ["d.torrent", "-o", dir, "--port", "0", "--select", "a,3"];
+        let ended = scene.run(&[&all[..], &["--peers", peer]].concat());
+        assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+        let names = ["a", "b", "c"].map(|name| scene.path(&format!("{dir}/d/{name}")).exists());
+        assert_eq!(names, [true, false, true]);
+    };
+    let (whole, address) = seed(".", &[]);
+    fetch("one", &address);
+    drop(whole);
+    let (some, address) = seed("one", &["--select", "a,3"]);
+    fetch("two", &address);
+    drop(some);
+    let check = |more: &[&str]| {
+        let ended = scene.run(&[&["check", "d.torrent", "-o", "two"], more].concat());
+        (ended.code(), ended.stdout)
+    };
+    let complete = String::from("d: complete, 4 of 4 pieces\n");
+    assert_eq!(check(&["--select", "a,3"]), (0, complete));
+    assert_eq!(check(&[]).0, 8);
+    let all = ["seed", "d.torrent", "-o", "one", "--port", "0"];
+    assert_eq!(scene.run(&all).code(), 8);
+}
+
+#[test]
 fn a_seeder_that_is_stopped_says_what_it_seeded() {
     let scene = Scene::new("seeded", 3 * PIECE);
     let mut lines = vec!["seed", "x.torrent", "-o", "seed", "--port", "0"];

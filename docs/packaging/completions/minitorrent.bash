@@ -72,7 +72,7 @@ _minitorrent() {
             return ;;
         *)
             case ${COMP_WORDS[1]} in
-                seed) options='-o --output-directory --max-peers --peers --stop-timeout --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                seed) options='-o --output-directory --max-peers --peers --stop-timeout --select --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
                 check) options='-o --output-directory --select --max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 show) options='--max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 magnet) options='--max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
