@@ -120,6 +120,29 @@ fn a_piece_that_can_not_be_read_is_lost_and_fetched_again() {
     assert_eq!(sent, ["interested", "request 0/0", "request 0/1"]);
 }
 
+/// What is on its way to it can't be sent any more, and can't be taken back.
+#[test]
+fn who_was_choked_with_a_piece_on_its_way_that_is_gone_is_closed() {
+    let mut scene = Scene::seeding(4);
+    let (peer, other) = (scene.peer(1, MODERN), scene.peer(2, MODERN));
+    let block = scene.meta.geometry.block(Piece(2), 0);
+    for peer in [peer, other] {
+        scene.says(peer, Message::Interested);
+    }
+    scene.says(peer, Message::Request(block));
+    for peer in [peer, other] {
+        scene.says(peer, Message::NotInterested);
+    }
+    scene.run_to(11.0);
+    let torrent = scene.torrent;
+    scene.disk(DiskDone::ReadFailed {
+        torrent,
+        block,
+        error: error(DiskErrorKind::Changed),
+    });
+    assert!(scene.is_closed(peer) && !scene.is_closed(other));
+}
+
 #[test]
 fn who_was_promised_a_piece_that_is_gone_is_closed() {
     let mut scene = Scene::seeding(4);

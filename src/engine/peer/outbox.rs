@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::ids::Block;
+use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 use crate::base::time::Instant;
 use crate::engine::io::{Segment, Segments, TorrentId};
@@ -50,6 +50,12 @@ impl Outbox {
     /// Bytes to send that are not of blocks.
     pub fn chatter(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// Whether a block of this piece, or the rest of one, is to be sent.
+    pub fn has_some_of(&self, piece: Piece) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| matches!(part, Part::Block(block) if block.piece == piece))
     }
 
     /// Whether one more block may be put in, if the connection takes `rate` bytes a second: three seconds' worth
@@ -188,7 +194,6 @@ const COMPACT: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::Piece;
 
     const TORRENT: TorrentId = TorrentId::from_bits(0);
 

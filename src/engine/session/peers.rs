@@ -375,7 +375,7 @@ impl Session {
         let mut promised = Vec::new();
         self.for_members(now, id, |cx, member, torrent, peer| {
             torrent.miss(cx, peer, piece);
-            if !peer.choked {
+            if !peer.choked || peer.outbox.has_some_of(piece) {
                 promised.push(member);
             }
         });
