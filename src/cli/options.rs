@@ -158,6 +158,7 @@ impl Options {
         set_some(&mut config.ca_file, taker.value("--ca-file", values::path)?);
         plan.force = taker.flag("--force");
         plan.exit_on_full = taker.flag("--exit-on-full");
+        plan.verify_on_upload = taker.flag("--verify-on-upload");
         set(
             &mut plan.allocate,
             taker.value("--allocate", values::allocate)?,

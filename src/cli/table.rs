@@ -208,11 +208,20 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: None,
         commands: RUNS,
-        help: "show pieces one by one, as the only seed",
+        help: "show pieces one by one; hash before sending",
         about: "As the first and only seed, show each peer one piece and the next when it has passed that on: the line \
             carries little more than one copy before others can seed. Ends by itself when one copy is around. Needs \
             everything to be there at the start. Means --seed.",
         beside: false,
+    },
+    Opt {
+        long: "--verify-on-upload",
+        short: None,
+        value: None,
+        commands: RUNS,
+        help: "",
+        about: "Hash a piece before any of it is sent, once while nobody touches its files. A change counts even if a file has its length and time again. What is not right any more is not sent, and a download fetches it again. Without it what was hashed once is sent as it is found.",
+        beside: true,
     },
     Opt {
         long: "--port",

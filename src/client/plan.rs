@@ -65,6 +65,8 @@ pub struct Plan {
     pub seed_time: Option<Duration>,
     /// Whether a full disk ends it, rather than makes it wait.
     pub exit_on_full: bool,
+    /// Whether a piece is hashed before any of it is sent, unless nobody touched its files since it was hashed last.
+    pub verify_on_upload: bool,
     /// Give up when nothing has moved for so long.
     pub stop_timeout: Option<Duration>,
 }
@@ -84,6 +86,7 @@ impl Default for Plan {
             seed_ratio: None,
             seed_time: None,
             exit_on_full: false,
+            verify_on_upload: false,
             stop_timeout: None,
         }
     }
@@ -96,6 +99,7 @@ impl Plan {
             allocate: self.allocate,
             force: self.force,
             read_only: self.goal.only_reads(),
+            verify_on_upload: self.verify_on_upload,
             // A check believes nothing, and may run beside a download.
             state_dir: state_dir.filter(|_| self.goal != Goal::Check).cloned(),
             ..Place::new(&self.output_dir)

@@ -69,6 +69,12 @@ pub trait Files {
         false
     }
 
+    /// Whether somebody else may have touched `file` since this was asked last; true when it is asked first. A change
+    /// counts even if length and time were put back, where the file system notes when that was done.
+    fn is_touched(&mut self, _file: FileId) -> bool {
+        false
+    }
+
     /// How `file` was found when the files were last looked at ([`Files::add`], [`Files::survey`]); `None` if it
     /// was not there, or if these files have no times.
     fn stamp(&self, _file: FileId) -> Option<Stamp> {
@@ -145,6 +151,8 @@ pub struct Place {
     pub state_dir: Option<PathBuf>,
     /// Whether everything is hashed, whatever the journal says.
     pub recheck: bool,
+    /// Whether a piece is hashed before any of it is sent, unless nobody touched its files since it was hashed last.
+    pub verify_on_upload: bool,
     /// Files that are not wanted, by their numbers in the torrent's list. Those that are not there are not made:
     /// what pieces at their borders bring of them is kept in one hidden file, `.NAME.parts`, until they are wanted.
     pub unwanted: BTreeSet<u32>,
@@ -160,6 +168,7 @@ impl Place {
             read_only: false,
             state_dir: None,
             recheck: false,
+            verify_on_upload: false,
             unwanted: BTreeSet::new(),
         }
     }

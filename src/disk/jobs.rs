@@ -235,6 +235,11 @@ impl Proof {
         }
     }
 
+    /// Whether some of it is hashed.
+    pub(super) fn is_begun(&self) -> bool {
+        self.hashed > 0
+    }
+
     /// Goes on until `budget` is used up; the verdict when it is known.
     pub(super) fn slice<F: Files>(
         &mut self,

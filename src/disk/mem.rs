@@ -33,6 +33,7 @@ pub(super) struct MemFiles {
     pub(super) synced: BTreeMap<FileId, (Vec<u8>, i64)>,
     pub(super) syncs: Vec<u32>,
     pub(super) sync_fails: bool,
+    looks: BTreeMap<FileId, Option<Stamp>>,
     /// Whether nothing can be written, as the disk is away.
     pub(super) gone: bool,
 }
@@ -104,11 +105,16 @@ impl Files for MemFiles {
         bytes.truncate(self.bite.unwrap_or(usize::MAX));
         self.writes
             .push((file.file, offset, bytes.len(), parts.len()));
+        let before = self.stamp(file);
         let content = self.files.entry(file).or_default();
         let end = offset as usize + bytes.len();
         content.resize(content.len().max(end), 0);
         content[offset as usize..end].copy_from_slice(&bytes);
         self.times.insert(file, self.clock);
+        let after = self.stamp(file);
+        if let Some(look) = self.looks.get_mut(&file).filter(|look| **look == before) {
+            *look = after;
+        }
         Ok(bytes.len())
     }
 
@@ -134,6 +140,11 @@ impl Files for MemFiles {
 
     fn finish(&mut self, _: TorrentId) -> Result<(), DiskError> {
         Ok(())
+    }
+
+    fn is_touched(&mut self, file: FileId) -> bool {
+        let now = self.stamp(file);
+        self.looks.insert(file, now) != Some(now)
     }
 
     fn stamp(&self, file: FileId) -> Option<Stamp> {

@@ -40,6 +40,8 @@ pub(super) fn send(
     }
     let mut failed = None;
     let ready = read_blocks(&mut host.store, segments.as_slice(), buffer, &mut failed);
+    // What is not read now is hashed first, or can't be read.
+    host.has_job |= ready < segments.as_slice().len();
     let wrote = write(stream, &segments.as_slice()[..ready], buffer);
     if let Some(failed) = failed {
         host.done.push_back(failed);
@@ -70,7 +72,8 @@ fn has_more(host: &Host, now: Instant, conn: crate::engine::io::ConnId) -> bool 
 }
 
 /// Reads the blocks among `segments` one behind the other into `buffer`, and says how many segments can be
-/// sent: all but those from the first that could not be read, or that the buffer has no room for.
+/// sent: all but those from the first that could not be read, or that the buffer has no room for; or from the header
+/// of the first whose piece is hashed before it is read.
 fn read_blocks(
     store: &mut FileStore,
     segments: &[Segment<'_>],
@@ -89,20 +92,28 @@ fn read_blocks(
             return at;
         };
         let place = &mut buffer[filled..filled + run.len as usize];
-        if store.read(torrent, run, place).is_ok() {
-            filled += place.len();
-            at = next;
-            continue;
+        match store.read(torrent, run, place) {
+            Ok(true) => {
+                filled += place.len();
+                at = next;
+                continue;
+            }
+            Ok(false) => return at.saturating_sub(1),
+            Err(_) => {}
         }
         // One of them can't be read: the others still can.
         let place = &mut place[..block.len as usize];
-        if let Err(error) = store.read(torrent, block, place) {
-            *failed = Some(DiskDone::ReadFailed {
-                torrent,
-                block,
-                error,
-            });
-            return at;
+        match store.read(torrent, block, place) {
+            Ok(true) => {}
+            Ok(false) => return at.saturating_sub(1),
+            Err(error) => {
+                *failed = Some(DiskDone::ReadFailed {
+                    torrent,
+                    block,
+                    error,
+                });
+                return at;
+            }
         }
         filled += place.len();
         at += 1;

@@ -144,6 +144,27 @@ fn who_was_choked_with_a_piece_on_its_way_that_is_gone_is_closed() {
 }
 
 #[test]
+fn of_many_pieces_of_a_file_that_can_not_be_read_one_line_is_said() {
+    let mut scene = Scene::seeding(4);
+    let torrent = scene.torrent;
+    for (piece, message) in [(0, "a"), (1, "a"), (2, "b"), (2, "c"), (3, "b")] {
+        let kind = DiskErrorKind::Changed;
+        let message = message.into();
+        scene.disk(DiskDone::ReadFailed {
+            torrent,
+            block: scene.meta.geometry.block(Piece(piece), 0),
+            error: DiskError { kind, message },
+        });
+    }
+    let said = scene.events.iter().filter_map(|event| match event {
+        Event::Warning { message, .. } => Some(message.as_str()),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(scene.pieces_have(), 0);
+}
+
+#[test]
 fn who_was_promised_a_piece_that_is_gone_is_closed() {
     let mut scene = Scene::seeding(4);
     let peer = scene.peer(1, MODERN);

@@ -2,16 +2,24 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::kit::{Target, message, numbers, read_message};
 use crate::program::judge::judge;
 use crate::program::{PIECE, Running, Scene};
+use crate::stage::fetch;
 
 /// Somebody asks for every block; what is given must be true. Gives how much was.
 fn true_blocks(target: &Target, number: u8) -> usize {
+    let (given, lies) = blocks(target, number);
+    assert_eq!(lies, 0, "of {given}");
+    given
+}
+
+/// Somebody asks for a block of every piece. Gives how many come, and how many of these are not what they should be.
+fn blocks(target: &Target, number: u8) -> (usize, usize) {
     let mut stream = target.peer(number);
     stream
         .set_read_timeout(Some(Duration::from_millis(500)))
@@ -27,15 +35,15 @@ fn true_blocks(target: &Target, number: u8) -> usize {
         // It may hang up when it sees what has become of its files.
         let _ = stream.write_all(&request);
     }
-    let mut given = 0;
+    let (mut given, mut lies) = (0, 0);
     while let Some((id, body)) = read_message(&mut stream) {
         if id == 7 {
             let index = u32::from_be_bytes(body[..4].try_into().expect("four")) as usize;
-            assert!(body[8..] == target.payload[index * PIECE..][..777], "a lie");
+            lies += usize::from(body[8..] != target.payload[index * PIECE..][..777]);
             given += 1;
         }
     }
-    given
+    (given, lies)
 }
 
 #[test]
@@ -86,6 +94,46 @@ fn h5_whatever_becomes_of_a_file_that_is_seeded_nothing_else_is_served() {
         let again = scene.run(&["check", "x.torrent", "-o", "seed"]);
         let whole = matches!(name, "forbidden" | "grown");
         assert!(whole || again.code() != 0, "{name}: {again:?}");
+    }
+}
+
+/// Of the same length and time again: only its hash tells, or the time at which that was done.
+#[test]
+fn h6_what_is_hashed_before_it_is_sent_is_true_whoever_wrote_to_the_file() {
+    for verifies in [false, true] {
+        let scene = Scene::new(&format!("hostile-h6-{verifies}"), 12 * PIECE + 777);
+        let options: &[&str] = if verifies {
+            &["--verify-on-upload"]
+        } else {
+            &[]
+        };
+        let (seeder, address) = Running::seeder(&scene, options);
+        let target = Target::of(&scene, &address);
+        assert_eq!(blocks(&target, 2), (13, 0), "before");
+        fetch(&scene, &address, "clean-before");
+        let path = scene.path("seed/x.bin");
+        let was = fs::metadata(&path).and_then(|was| was.modified());
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .expect("it is there");
+        file.write_all_at(&[0x55; PIECE], 3 * PIECE as u64)
+            .expect("done");
+        file.set_modified(was.expect("known")).expect("done");
+        drop(file);
+        if verifies {
+            let (given, lies) = blocks(&target, 3);
+            assert!(given < 13 && lies == 0, "{lies} of {given}");
+            // Who comes now hears that the piece is not there, and gets the others.
+            assert_eq!(blocks(&target, 4), (12, 0));
+        } else {
+            assert_eq!(blocks(&target, 3), (13, 1), "nobody looks");
+        }
+        seeder.signal("-INT");
+        let ended = seeder.end();
+        judge(&scene, &ended, if verifies { 6 } else { 0 });
+        let said = ended.stderr.matches("seed/x.bin").count();
+        assert_eq!(said, usize::from(verifies), "{ended:?}");
     }
 }
 

@@ -19,6 +19,7 @@ complete -c minitorrent -l max-upload-rate -x -d 'Bytes a second that all peers 
 complete -c minitorrent -l seed-ratio -x -d 'Seed until R times the size was sent in this run, then end with exit status 0'
 complete -c minitorrent -l seed-time -x -d 'Seed for so long, then end with exit status 0'
 complete -c minitorrent -l super-seed -d 'As the first and only seed, show each peer one piece and the next when it has passed that on: the line carries little more than one copy before others can seed'
+complete -c minitorrent -l verify-on-upload -d 'Hash a piece before any of it is sent, once while nobody touches its files'
 complete -c minitorrent -l port -x -d 'The ports to listen on: the first free one, and any other if all are taken'
 complete -c minitorrent -l ipv4 -d 'Listen, connect and announce over IPv4 only'
 complete -c minitorrent -l ipv6 -d 'Listen, connect and announce over IPv6 only'

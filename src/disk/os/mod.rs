@@ -22,6 +22,7 @@ use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 use reserve::{Stretches, reserve_all};
 use tree::{Claim, Descent, PARTS, Seen, Tree, below, descend, not_regular, open_at, stamp_of};
+use watch::Look;
 
 /// Files below an output directory a torrent, of which only the last used are open.
 ///
@@ -39,6 +40,8 @@ pub struct OsFiles {
     directories: Vec<Directory>,
     /// Directories that were synced in this run, and in which nothing was made since.
     synced: BTreeMap<TorrentId, BTreeSet<String>>,
+    /// Files of which somebody asks whether they are touched, as they were then, or as we left them.
+    looks: BTreeMap<FileId, Look>,
 }
 
 struct Open {
@@ -89,6 +92,7 @@ impl OsFiles {
             uses: 0,
             directories: Vec::new(),
             synced: BTreeMap::new(),
+            looks: BTreeMap::new(),
         }
     }
 
@@ -270,9 +274,14 @@ impl OsFiles {
         let (Some(tree), Some(open)) = (tree, self.open.get_mut(&file)) else {
             return Err(Errno::BADF);
         };
+        let look = self.looks.remove(&file);
+        let as_left = look.is_some() && Look::now(&open.fd) == look;
         tree.expect(file.file, &open.fd);
         let result = act(open);
         tree.leave(file.file, &open.fd);
+        if as_left && let Some(look) = Look::now(&open.fd) {
+            self.looks.insert(file, look);
+        }
         result
     }
 
@@ -396,6 +405,7 @@ impl Files for OsFiles {
         self.close_all(torrent);
         self.torrents.remove(&torrent);
         self.synced.remove(&torrent);
+        self.looks.retain(|file, _| file.torrent != torrent);
     }
 
     fn survey(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
@@ -535,6 +545,20 @@ impl Files for OsFiles {
     fn is_meddled(&self, torrent: TorrentId) -> bool {
         let tree = self.torrents.get(&torrent);
         tree.is_some_and(|tree| tree.meddled.is_some())
+    }
+
+    fn is_touched(&mut self, file: FileId) -> bool {
+        let tree = self.torrents.get(&file.torrent);
+        let mut there = file;
+        if tree.is_some_and(|tree| tree.is_apart(file.file)) {
+            there.file = PARTS;
+        }
+        let opened = self.open(there, false).ok().flatten();
+        let Some(now) = opened.and_then(Look::now) else {
+            self.looks.remove(&file);
+            return true;
+        };
+        self.looks.insert(file, now) != Some(now)
     }
 
     fn stamp(&self, file: FileId) -> Option<Stamp> {

@@ -167,7 +167,7 @@ impl Scene {
         };
         let mut out = vec![0; len as usize];
         let result = self.store.read(torrent(0), block, &mut out);
-        result.map(|()| out).map_err(|error| error.kind)
+        result.map(|_| out).map_err(|error| error.kind)
     }
 }
 
@@ -642,4 +642,60 @@ fn offsets_beyond_four_gibibytes_are_exact_and_holes_cost_no_reading() {
     assert_eq!(last.as_deref(), Ok(&scene.content[..]));
     let (good, error) = scene.check();
     assert_eq!((good.len(), error), (pieces, None));
+}
+
+#[test]
+fn a_file_is_touched_by_others_even_if_its_length_and_time_are_put_back_and_not_by_us() {
+    let mut scene = Scene::new(B, &[("a", 2 * B, Regular)]);
+    scene.add().expect("an empty directory");
+    scene.write_all();
+    let id = FileId {
+        torrent: torrent(0),
+        file: 0,
+    };
+    let is_touched = |scene: &mut Scene| scene.store.files_mut().is_touched(id);
+    assert!(is_touched(&mut scene), "nobody asked before");
+    assert!(!is_touched(&mut scene));
+    assert_eq!(scene.read(0, 0, 1).map(|read| read.len()), Ok(1));
+    scene
+        .store
+        .handle(&mut vec![forget(1)], &[], &mut VecDeque::new());
+    assert_eq!(scene.write(1, 0..1), []);
+    assert!(!is_touched(&mut scene));
+    let path = scene.scratch.path("out/a");
+    let was = std_fs::metadata(&path).expect("it is there");
+    let file = std_fs::File::options()
+        .write(true)
+        .open(&path)
+        .expect("it is there");
+    // Times of files go in steps of a few milliseconds.
+    while std_fs::metadata(&path).expect("it is there").ctime_nsec() == was.ctime_nsec() {
+        file.write_all_at(b"x", 5).expect("ours");
+        file.set_modified(was.modified().expect("known"))
+            .expect("ours");
+    }
+    assert_eq!(
+        std_fs::metadata(&path)
+            .expect("it is there")
+            .modified()
+            .ok(),
+        was.modified().ok()
+    );
+    assert!(is_touched(&mut scene));
+    assert!(!is_touched(&mut scene));
+    // Before one of our own writes, too.
+    file.write_all_at(b"y", 5).expect("ours");
+    file.set_modified(SystemTime::UNIX_EPOCH).expect("ours");
+    scene
+        .store
+        .handle(&mut vec![forget(1)], &[], &mut VecDeque::new());
+    assert_eq!(scene.write(1, 0..1), []);
+    assert!(is_touched(&mut scene));
+}
+
+fn forget(piece: u32) -> DiskOp {
+    DiskOp::Forget {
+        torrent: torrent(0),
+        piece: Piece(piece),
+    }
 }

@@ -4,6 +4,8 @@
 //! that was cut and grew again by later writes, that was written over, or that another was put in the place of, is not
 //! taken for what was verified. That costs two `fstat` a write, a few tenths of a per cent; where these may go over a
 //! network or through another process, and where numbers and times of files are not lasting, nothing is noted.
+//!
+//! Where what is sent is hashed first, each file that is read is looked at as well ([`Look`]).
 
 use rustix::fs::{self, Stat};
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,6 +38,28 @@ impl Left {
     /// How an open file is now; `None` if that can't be told.
     pub(super) fn now(fd: impl AsFd) -> Option<Self> {
         fs::fstat(fd).ok().as_ref().map(Self::of)
+    }
+}
+
+/// A file as it was when somebody asked whether it was touched: also when it was, which nobody can put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Look {
+    left: Left,
+    /// Seconds and nanoseconds of the last change of whatever kind.
+    changed: (i64, i64),
+}
+
+impl Look {
+    /// How an open file is now; `None` if that can't be told.
+    pub(super) fn now(fd: impl AsFd) -> Option<Self> {
+        let stat = fs::fstat(fd).ok()?;
+        Some(Self {
+            left: Left::of(&stat),
+            changed: (
+                stat.st_ctime,
+                i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
+            ),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store: carries out the engine's disk operations on the files of several torrents.
 
+mod vouch;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,6 +9,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::bitfield::Bitfield;
 use crate::base::buffer::Buffer;
 use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
@@ -49,9 +51,12 @@ pub trait Store {
     /// if more is left.
     fn work(&mut self, budget: Budget, done: &mut VecDeque<DiskDone>) -> bool;
 
-    /// Reads a range within a verified piece, neighbouring blocks as one if wished; `out` is as long as
-    /// `block`. [`DiskErrorKind::Changed`] if part of it is gone.
-    fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError>;
+    /// Reads a range within a verified piece for a peer, neighbouring blocks as one if wished; `out` is as long as
+    /// `block`. [`DiskErrorKind::Changed`] if part of it is gone. False if its piece is hashed first
+    /// ([`Place::verify_on_upload`]): to be asked again after [`Store::work`], which answers with
+    /// [`DiskDone::ReadFailed`] if the piece is not what was verified.
+    fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8])
+    -> Result<bool, DiskError>;
 
     /// For a torrent that is complete: makes its empty files, cuts longer ones if that was allowed, and sees whether
     /// all are still there. Errors: as [`Files::finish`].
@@ -99,6 +104,8 @@ pub struct Disk<F, S = OsState> {
     digests: VecDeque<Digests>,
     checks: VecDeque<Check>,
     proofs: VecDeque<Proof>,
+    /// Pieces that are hashed before any of them is read for a peer.
+    vouching: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
     scratch: Buffer,
     /// As large as that.
@@ -118,6 +125,8 @@ struct Torrent {
     gone: bool,
     /// Whether another program was seen to have a hand in the files since they were looked at.
     is_meddled: bool,
+    /// What was hashed for upload and not touched since; `None` if that is not asked for.
+    vouched: Option<Bitfield>,
 }
 
 struct Pending {
@@ -149,6 +158,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             digests: VecDeque::new(),
             checks: VecDeque::new(),
             proofs: VecDeque::new(),
+            vouching: VecDeque::new(),
             scratch: Buffer::default(),
             read_back: memory::BUFFER,
         }
@@ -224,6 +234,9 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             FileKind::Regular => false,
             FileKind::Pad | FileKind::Symlink => true,
         });
+        let vouched = place
+            .verify_on_upload
+            .then(|| Bitfield::new(meta.geometry.pieces()));
         let known = Torrent {
             meta,
             padded,
@@ -234,6 +247,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
             suspects: BTreeSet::new(),
             gone: false,
             is_meddled: false,
+            vouched,
         };
         self.torrents.insert(torrent, known);
         Ok(())
@@ -251,6 +265,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         self.digests.retain(|job| job.torrent != torrent);
         self.checks.retain(|job| job.torrent != torrent);
         self.proofs.retain(|job| job.torrent != torrent);
+        self.vouching.retain(|job| job.torrent != torrent);
         self.files.remove(torrent);
     }
 
@@ -299,6 +314,8 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
                 }
             } else if !self.digests.is_empty() {
                 self.work_digest(&mut budget, done);
+            } else if !self.vouching.is_empty() {
+                self.work_vouching(&mut budget, done);
             } else if !self.proofs.is_empty() {
                 self.work_proof(&mut budget, done);
             } else if !self.checks.is_empty() {
@@ -307,11 +324,19 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
                 return false;
             }
         }
-        let last = self.checks.is_empty() && self.proofs.is_empty();
+        let last = self.checks.is_empty() && self.proofs.is_empty() && self.vouching.is_empty();
         !(self.behind.is_empty() && self.digests.is_empty() && last)
     }
 
-    fn read(&mut self, torrent: TorrentId, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
+    fn read(
+        &mut self,
+        torrent: TorrentId,
+        block: Block,
+        out: &mut [u8],
+    ) -> Result<bool, DiskError> {
+        if !self.vouches(torrent, block.piece) {
+            return Ok(false);
+        }
         let known = self.torrents.get_mut(&torrent);
         let known = known.ok_or_else(|| error::unknown("a torrent"))?;
         let meta = &known.meta;
@@ -330,7 +355,8 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         {
             resume.handle_changed(block);
         }
-        result
+        result?;
+        Ok(!self.is_touched(torrent, block.piece) || self.vouches(torrent, block.piece))
     }
 
     fn finish(&mut self, torrent: TorrentId) -> Result<(), DiskError> {
@@ -437,6 +463,9 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             && resume.has(block.piece)
         {
             resume.lose(block.piece);
+        }
+        if let Some(vouched) = &mut known.vouched {
+            vouched.remove(block.piece);
         }
         if !running.claim(index) {
             // One writer a block: what was hashed is what is on the disk.

@@ -84,6 +84,8 @@ pub struct Torrent {
     news: News,
     /// Pieces that failed too often, and until when they rest.
     resting: Vec<(Instant, Piece)>,
+    /// What was said last of a piece that could not be read: other pieces of the same file are lost without a word.
+    lost_said: String,
     /// A piece was fetched in this run.
     fetched: bool,
     seeds: u32,
@@ -185,6 +187,7 @@ impl Torrent {
             aim: add.aim,
             picker: Picker::new(geometry.pieces(), rng),
             blame: Blame::default(),
+            lost_said: String::new(),
             news: News::default(),
             resting: Vec::new(),
             fetched: false,
@@ -417,12 +420,14 @@ impl Torrent {
         }
         self.end_super_seeding();
         cx.orders.push_back(Order::Lost(self.id, piece));
-        let message = error.message.clone();
-        cx.out.push_back(Output::Event(Event::Warning {
-            torrent: Some(self.id),
-            kind: "disk.changed",
-            message,
-        }));
+        if self.lost_said != error.message {
+            self.lost_said = error.message;
+            cx.out.push_back(Output::Event(Event::Warning {
+                torrent: Some(self.id),
+                kind: "disk.changed",
+                message: self.lost_said.clone(),
+            }));
+        }
         if self.aim == Aim::Download {
             cx.out.push_back(Output::Disk(DiskOp::Forget {
                 torrent: self.id,

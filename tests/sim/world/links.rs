@@ -370,6 +370,7 @@ impl World {
                     let from = bytes.len();
                     bytes.resize(from + block.len as usize, 0);
                     let read = node.disk.read(torrent, block, &mut bytes[from..]);
+                    assert_ne!(read, Ok(false), "nothing is hashed before it is sent here");
                     if let Err(error) = read {
                         bytes.truncate(from);
                         failure = Some(DiskDone::ReadFailed {
