@@ -235,4 +235,4 @@ const RECHECK_FOR: Duration = Duration::from_secs(20);
 /// How often it is seen whether enough was seeded.
 const SEEDING_EVERY: Duration = Duration::from_secs(1);
 /// How often it is seen whether anything moves.
-pub(super) const JUDGE_EVERY: Duration = Duration::from_millis(200);
+pub(super) const JUDGE_EVERY: Duration = Duration::from_millis(500);

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use crate::base::time::Instant;
 
-/// How far apart turns are when it is calm: 20 a second. Requests for three seconds are in flight, so no peer runs dry.
-pub(super) const REST: Duration = Duration::from_millis(50);
+/// How far apart turns are when it is calm: 16 a second. Requests for three seconds are in flight, so no peer runs dry.
+pub(super) const REST: Duration = Duration::from_millis(60);
 
 /// Whether it is calm, from what the turns did lately.
 #[derive(Debug, Default)]
@@ -86,15 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn many_turns_that_move_little_are_spread_to_twenty_a_second() {
+    fn many_turns_that_move_little_are_spread_to_sixteen_a_second() {
         let mut calm = Calm::default();
         turns(&mut calm, 1000, 10, 16_384);
         assert_eq!(calm.rest(at(1990)), REST);
         assert_eq!(calm.rest(at(2000)), REST - Duration::from_millis(10));
         assert_eq!(calm.rest(at(2100)), Duration::ZERO);
         // At its own pace it stays calm.
-        turns(&mut calm, 2010, 50, 50_000);
-        assert_eq!(calm.rest(at(2960)), REST);
+        turns(&mut calm, 2010, 60, 50_000);
+        assert_eq!(calm.rest(at(2970)), REST);
     }
 
     #[test]

@@ -257,9 +257,17 @@ impl Session {
     /// Fills every pipeline of a torrent. Peers that were silent too long come last: they must not take again
     /// what was just taken from them while another could have it.
     pub(super) fn refill(&mut self, now: Instant, id: TorrentId) {
-        for snubbed in [false, true] {
+        let mut snubbed = false;
+        self.for_members(now, id, |cx, id, torrent, peer| {
+            if peer.pipeline.is_snubbed() {
+                snubbed = true;
+            } else {
+                torrent.fill(cx, id, peer);
+            }
+        });
+        if snubbed {
             self.for_members(now, id, |cx, id, torrent, peer| {
-                if peer.pipeline.is_snubbed() == snubbed {
+                if peer.pipeline.is_snubbed() {
                     torrent.fill(cx, id, peer);
                 }
             });

@@ -4,7 +4,6 @@ use super::{Seat, Session};
 use crate::base::time::Instant;
 use crate::engine::conn::Kind;
 use crate::engine::io::TorrentId;
-use crate::engine::peer::Peer;
 use crate::engine::stats::{PeerSnapshot, Snapshot, TorrentSnapshot};
 
 impl Session {
@@ -52,13 +51,14 @@ impl Session {
 
     fn snapshot_of(&self, now: Instant, id: TorrentId, seat: &Seat) -> TorrentSnapshot {
         let (torrent, announcer) = (&seat.torrent, &seat.announcer);
-        let members = torrent.members.iter();
-        let peers = members.filter_map(|conn| match &self.conns.get(*conn)?.kind {
-            Kind::Peer { peer, .. } => Some(peer.as_ref()),
-            _ => None,
-        });
-        let count = |which: fn(&Peer) -> bool| peers.clone().filter(|peer| which(peer)).count();
-        let in_flight: usize = peers.clone().map(|peer| peer.pipeline.len()).sum();
+        let (mut useful, mut unchoked_us, mut in_flight) = (0, 0, 0);
+        for conn in &torrent.members {
+            if let Some(Kind::Peer { peer, .. }) = self.conns.get(*conn).map(|conn| &conn.kind) {
+                useful += u32::from(peer.useful > 0);
+                unchoked_us += u32::from(peer.useful > 0 && !peer.choking_us);
+                in_flight += peer.pipeline.len() as u32;
+            }
+        }
         let has_answer = seat.answered || seat.tracker_trouble.is_some();
         TorrentSnapshot {
             phase: torrent.phase(),
@@ -83,9 +83,9 @@ impl Session {
             disk: torrent.disk.as_ref().map(|disk| disk.error.clone()),
             is_disk_behind: self.is_disk_behind(),
             is_limited: self.rates.holds_back(now),
-            useful: count(|peer| peer.useful > 0) as u32,
-            unchoked_us: count(|peer| peer.useful > 0 && !peer.choking_us) as u32,
-            in_flight: in_flight as u32,
+            useful,
+            unchoked_us,
+            in_flight,
             unavailable: torrent.unavailable(),
             is_sought: self.is_sought(torrent),
             is_announcing: announcer.has_hope() && !has_answer,

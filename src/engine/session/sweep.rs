@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Seat, Session};
 use crate::base::limits;
 use crate::base::time::{Instant, earliest};
-use crate::engine::conn::Kind;
+use crate::engine::conn::{Conn, Kind};
 use crate::engine::io::{ConnId, TorrentId};
 use crate::engine::peer::Peer;
 use crate::engine::timers::Timer;
@@ -87,18 +87,12 @@ impl Session {
             self.refill(now, id);
             self.show(now, id);
             self.describe(now, id, &mut busy);
-            // Who rests after a refusal is asked again by a sweep: nothing else will come of it.
-            self.for_members(now, id, |_, _, _, peer| {
-                busy |= !peer.pipeline.is_empty() || peer.rest_until > now;
-            });
         }
         self.share_out(now);
         self.dial(now);
         self.look_for_more(now);
-        busy |= self
-            .conns
-            .iter()
-            .any(|(_, conn)| matches!(conn.kind, Kind::Dialling { .. }));
+        let waiting = |(_, conn): (ConnId, &Conn)| is_waiting(now, &conn.kind);
+        let busy = busy || self.conns.iter().any(waiting);
         self.set_next_sweep(now, busy);
     }
 
@@ -273,6 +267,15 @@ fn candidate(now: Instant, conn: ConnId, peer: &Peer) -> Candidate {
         has_given: peer.downloaded > 0,
         given: peer.given,
         is_sated: peer.given > 0 && peer.outbox.is_empty() && peer.upload.is_empty(),
+    }
+}
+
+/// Whether the next sweep must come soon. Who rests after a refusal is asked again by it: nothing else will come of it.
+fn is_waiting(now: Instant, kind: &Kind) -> bool {
+    match kind {
+        Kind::Dialling { .. } => true,
+        Kind::Peer { peer, .. } => !peer.pipeline.is_empty() || peer.rest_until > now,
+        _ => false,
     }
 }
 
