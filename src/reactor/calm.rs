@@ -8,10 +8,12 @@
 //!         a window with BUSY_TURNS turns that moved fewer than MOVED_MAX bytes
 //!  awake  ------------------------------------------------------------------->  calm
 //!         <-------------------------------------------------------------------
-//!             a turn that moved TURN_MAX bytes, or a window without a turn
+//!      a turn that moved TURN_MAX bytes, or all that a socket's buffer holds; a window without a turn
 //! ```
 //!
-//! The price is at most [`REST`] of delay, paid by a swarm that is slow anyway. [`super::bulk`] is the other
+//! The price is at most [`REST`] of delay, paid by a swarm that is slow anyway. Who fills its buffer meanwhile would pay
+//! more: it could send no faster than a buffer a rest. The kernel makes a buffer larger whose bytes are read fast; one
+//! whose size was fixed (`--mem-limit`) stays as it is, and if it was full there is no rest for a while. [`super::bulk`] is the other
 //! end: one peer that sends much.
 
 use std::time::Duration;
@@ -29,21 +31,35 @@ pub(super) struct Calm {
     last: Instant,
     turns: u32,
     moved: usize,
+    /// Bytes of this turn, and whether they filled a buffer.
+    turn: (usize, bool),
+    awake_until: Instant,
 }
 
 impl Calm {
-    /// A turn at `now` moved `bytes`, in and out together.
-    pub(super) fn handle_turn(&mut self, now: Instant, bytes: usize) {
+    /// This turn moved `bytes`, in or out, of a connection whose buffer in the kernel holds `buffer` if that is fixed.
+    pub(super) fn handle_moved(&mut self, bytes: usize, buffer: Option<usize>) {
+        let (all, filled) = self.turn;
+        let fills = buffer.is_some_and(|buffer| bytes >= buffer);
+        self.turn = (all + bytes, filled || fills);
+    }
+
+    /// The turn at `now` is over.
+    pub(super) fn handle_turn(&mut self, now: Instant) {
+        let (bytes, filled) = std::mem::take(&mut self.turn);
         let quiet = now - self.last >= WINDOW;
         self.last = now;
         self.turns += 1;
         self.moved += bytes;
-        if quiet || bytes >= TURN_MAX {
+        if filled {
+            self.awake_until = now + AWAKE;
+        }
+        if quiet || filled || bytes >= TURN_MAX {
             self.calm = false;
         } else if now - self.window_began < WINDOW {
             return;
         } else {
-            let much = self.moved >= MOVED_MAX;
+            let much = self.moved >= MOVED_MAX || now < self.awake_until;
             self.calm = !much && (self.calm || self.turns >= BUSY_TURNS);
         }
         self.window_began = now;
@@ -69,6 +85,8 @@ const BUSY_TURNS: u32 = 9;
 const MOVED_MAX: usize = 800 * 1024;
 /// A turn with so much to move began something that must not wait.
 const TURN_MAX: usize = 256 * 1024;
+/// How long there is no rest after a buffer was full.
+const AWAKE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -81,8 +99,14 @@ mod tests {
     /// Turns every `every` ms that move `bytes` each, for a second from `from`.
     fn turns(calm: &mut Calm, from: u64, every: usize, bytes: usize) {
         for now in (from..from + 1000).step_by(every) {
-            calm.handle_turn(at(now), bytes);
+            turn(calm, now, bytes);
         }
+    }
+
+    /// A turn that moves `bytes` through a buffer of 64 KiB.
+    fn turn(calm: &mut Calm, now: u64, bytes: usize) {
+        calm.handle_moved(bytes, Some(65_536));
+        calm.handle_turn(at(now));
     }
 
     #[test]
@@ -111,10 +135,30 @@ mod tests {
         let mut calm = Calm::default();
         turns(&mut calm, 1000, 10, 0);
         assert_eq!(calm.rest(at(1990)), REST);
-        calm.handle_turn(at(2000), TURN_MAX);
+        calm.handle_moved(TURN_MAX, None);
+        calm.handle_turn(at(2000));
         assert_eq!(calm.rest(at(2000)), Duration::ZERO);
         turns(&mut calm, 2010, 10, 0);
-        calm.handle_turn(at(4000), 0);
+        turn(&mut calm, 4000, 0);
         assert_eq!(calm.rest(at(4000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_buffer_of_fixed_size_that_was_full_ends_it_for_a_while() {
+        let mut calm = Calm::default();
+        turns(&mut calm, 1000, 10, 16_384);
+        assert_eq!(calm.rest(at(1990)), REST);
+        turn(&mut calm, 2000, 65_536);
+        turns(&mut calm, 2010, 10, 16_384);
+        assert_eq!(calm.rest(at(3000)), Duration::ZERO);
+        turns(&mut calm, 3010, 10, 16_384);
+        turns(&mut calm, 4010, 10, 16_384);
+        assert_eq!(calm.rest(at(5000)), REST);
+        // The blocks of many peers together fill none.
+        for _ in 0..10 {
+            calm.handle_moved(16_384, Some(65_536));
+        }
+        calm.handle_turn(at(5010));
+        assert_eq!(calm.rest(at(5010)), REST);
     }
 }

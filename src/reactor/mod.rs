@@ -84,8 +84,6 @@ pub struct Reactor {
     jobs: JobPace,
     memory: Memory,
     calm: Calm,
-    /// Bytes received and sent in this turn.
-    moved: usize,
     longest: Duration,
     turns: u64,
 }
@@ -119,7 +117,6 @@ impl Reactor {
             jobs: JobPace::new(),
             memory,
             calm: Calm::default(),
-            moved: 0,
             longest: Duration::ZERO,
             turns: 0,
         })
@@ -304,7 +301,6 @@ impl Reactor {
         self.clock.wait_begins(wait);
         self.net.wait(&mut self.events, wait)?;
         let now = self.clock.now();
-        self.moved = 0;
         self.mark(now);
         self.connect(now);
         self.accept(now);
@@ -315,7 +311,7 @@ impl Reactor {
         self.time_out(now);
         self.write(now);
         self.net.reap();
-        self.calm.handle_turn(now, self.moved);
+        self.calm.handle_turn(now);
         self.turns += 1;
         self.longest = self.longest.max(self.clock.now() - now);
         Ok(())
@@ -527,7 +523,8 @@ impl Reactor {
             }
             Ok(bytes) => {
                 net.handle_read(now, key, Some(bytes), room);
-                self.moved += bytes;
+                let buffer = self.memory.socket.map(|socket| socket.receive);
+                self.calm.handle_moved(bytes, buffer);
                 let bytes = &self.receive[..bytes];
                 let input = Input::Received { conn, bytes };
                 host.handle(net, now, input, &mut self.heard);
@@ -645,6 +642,7 @@ impl Reactor {
     }
 
     fn write(&mut self, now: Instant) {
+        let buffer = self.memory.socket.map(|socket| socket.send);
         let mut queue = std::mem::take(&mut self.queue);
         self.net.take_sending(&mut queue);
         for &key in &queue {
@@ -653,7 +651,8 @@ impl Reactor {
             };
             let host = &mut self.hosts[stream.host.0];
             let net = &mut self.net;
-            self.moved += send::send(host, net, now, key, &mut self.send, &mut self.heard);
+            let sent = send::send(host, net, now, key, &mut self.send, &mut self.heard);
+            self.calm.handle_moved(sent, buffer);
         }
         self.queue = queue;
     }
