@@ -2,26 +2,25 @@
 
 mod vouch;
 mod work;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::IoSlice;
-use std::mem;
-use std::ops::Range;
 use std::sync::Arc;
 
+use self::write::{LATE_AT_ONCE, Pending};
 use crate::base::bitfield::Bitfield;
 use crate::base::buffer::Buffer;
 use crate::base::escape::escape;
 use crate::base::ids::{Block, Piece};
 use crate::base::time::{Instant, earliest};
 use crate::base::{limits, memory};
-use crate::disk::content::{BLOCKS_MAX, Content};
+use crate::disk::content::Content;
 use crate::disk::error::{self, DiskWarning};
 use crate::disk::files::{Files, Place, Room};
 use crate::disk::jobs::{Check, DONE_MAX, Digests, Proof};
 use crate::disk::resume::{OsState, Resume, StateFiles, Totals, World};
 use crate::disk::verify::Running;
-use crate::engine::io::{BlockData, DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
+use crate::engine::io::{DiskDone, DiskError, DiskErrorKind, DiskOp, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 
 /// What the reactor, or a simulated world, asks of a disk.
@@ -127,14 +126,6 @@ struct Torrent {
     is_meddled: bool,
     /// What was hashed for upload and not touched since; `None` if that is not asked for.
     vouched: Option<Bitfield>,
-}
-
-struct Pending {
-    torrent: TorrentId,
-    block: Block,
-    index: u32,
-    offset: u64,
-    data: BlockData,
 }
 
 impl<F: Files, S: StateFiles + Default> Disk<F, S> {
@@ -432,229 +423,6 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
     }
 }
 
-impl<F: Files, S: StateFiles> Disk<F, S> {
-    /// Takes a write among the pending ones, or answers at once what is no block or was written before.
-    fn claim(
-        &mut self,
-        torrent: TorrentId,
-        block: Block,
-        data: BlockData,
-        received: &[u8],
-        done: &mut VecDeque<DiskDone>,
-    ) {
-        let Some(known) = self.torrents.get_mut(&torrent) else {
-            let error = error::unknown("a torrent");
-            return done.push_back(answer(torrent, block, data, Err(error)));
-        };
-        known.fresh = false;
-        let geometry = known.meta.geometry;
-        let fits = bytes(&data, received).is_some_and(|bytes| bytes.len() == block.len as usize);
-        let Some(index) = geometry.block_index(block).filter(|_| fits) else {
-            let error = error::unknown("a block");
-            return done.push_back(answer(torrent, block, data, Err(error)));
-        };
-        let running = known.running.entry(block.piece).or_insert_with(|| {
-            Running::new(
-                geometry.piece_len(block.piece),
-                geometry.blocks(block.piece),
-            )
-        });
-        if let Some(resume) = known.resume.as_mut()
-            && resume.has(block.piece)
-        {
-            resume.lose(block.piece);
-        }
-        if let Some(vouched) = &mut known.vouched {
-            vouched.remove(block.piece);
-        }
-        if !running.claim(index) {
-            // One writer a block: what was hashed is what is on the disk.
-            return done.push_back(answer(torrent, block, data, Ok(())));
-        }
-        self.pending.push(Pending {
-            torrent,
-            block,
-            index,
-            offset: geometry.offset(block),
-            data,
-        });
-    }
-
-    /// Writes what is pending, a run of neighbours at a time. `late` bytes may be read back on the way.
-    fn flush(&mut self, received: &[u8], late: &mut usize, done: &mut VecDeque<DiskDone>) {
-        let mut pending = mem::take(&mut self.pending);
-        let mut from = 0;
-        while from < pending.len() {
-            let to = run_end(&pending, from);
-            let run = &mut pending[from..to];
-            self.finish_digests(run, done);
-            self.write_run(run, received, done);
-            from = to;
-        }
-        // Only now is every claimed block on the disk, or given back.
-        self.hash_late(&pending, late, done);
-        pending.clear();
-        self.pending = pending;
-    }
-
-    /// Writes blocks that lie one behind the other, hashes what is in order, and answers each.
-    fn write_run(&mut self, run: &mut [Pending], received: &[u8], done: &mut VecDeque<DiskDone>) {
-        let torrent = run[0].torrent;
-        let Some(known) = self.torrents.get_mut(&torrent) else {
-            return;
-        };
-        let mut slices = [IoSlice::new(&[]); BLOCKS_MAX];
-        for (slice, pending) in slices.iter_mut().zip(run.iter()) {
-            *slice = IoSlice::new(bytes(&pending.data, received).unwrap_or(&[]));
-        }
-        if let Some(resume) = &mut known.resume {
-            resume.handle_writing(&mut World {
-                files: &mut self.files,
-                state: &mut self.state,
-                warnings: &mut self.warnings,
-                written: &mut self.state_written,
-                torrent,
-            });
-        }
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
-        let first = run[0].offset;
-        let (written, result) = content.write(first, &slices[..run.len()]);
-        match &result {
-            Ok(()) if mem::take(&mut known.gone) => {
-                let running = &known.running;
-                let (wait, now): (BTreeSet<_>, BTreeSet<_>) = mem::take(&mut known.suspects)
-                    .into_iter()
-                    .partition(|piece| running.contains_key(piece));
-                known.suspects = wait;
-                let proofs = now.into_iter().map(|piece| Proof::new(torrent, piece));
-                self.proofs.extend(proofs);
-            }
-            Err(error) if matches!(error.kind, DiskErrorKind::Gone | DiskErrorKind::Io) => {
-                let doubtful = known.resume.as_mut().map(Resume::handle_trouble);
-                known.suspects.extend(doubtful.into_iter().flatten());
-                known.suspects.extend(known.running.keys());
-                known.gone = true;
-            }
-            Ok(()) | Err(_) => {}
-        }
-        for pending in run {
-            let Pending { block, offset, .. } = *pending;
-            let end = offset - first + u64::from(block.len);
-            let outcome = if end <= written {
-                Ok(())
-            } else {
-                result.clone()
-            };
-            if let Some(running) = known.running.get_mut(&block.piece) {
-                let padded = known.padded && content.has_padding(offset, u64::from(block.len));
-                match bytes(&pending.data, received) {
-                    Some(bytes) if outcome.is_ok() => {
-                        running.wrote(pending.index);
-                        // What counts as padding is zeros, whatever was sent: it is read back as zeros.
-                        if !padded {
-                            running.feed(block, bytes);
-                        }
-                    }
-                    Some(_) | None => running.release(pending.index),
-                }
-            }
-            let data = mem::replace(&mut pending.data, BlockData::Received(0..0));
-            done.push_back(answer(torrent, block, data, outcome));
-        }
-        if !known.is_meddled && self.files.is_meddled(torrent) {
-            known.distrust();
-        }
-    }
-
-    /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
-    /// each of their pieces that is through.
-    fn hash_late(&mut self, written: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
-        for group in
-            written.chunk_by(|a, b| a.torrent == b.torrent && a.block.piece == b.block.piece)
-        {
-            let (torrent, piece) = (group[0].torrent, group[0].block.piece);
-            if !self.catch_up(torrent, piece, late, done) {
-                continue;
-            }
-            let known = self.torrents.get_mut(&torrent);
-            if let Some(running) = known.and_then(|known| known.running.get_mut(&piece))
-                && !mem::replace(&mut running.queued, true)
-            {
-                self.behind.push_back((torrent, piece));
-            }
-        }
-    }
-
-    /// Reads back and hashes what is written behind a gap that has closed, until `budget` is used up, and
-    /// judges the piece if it is through. True if there is more to read back.
-    fn catch_up(
-        &mut self,
-        torrent: TorrentId,
-        piece: Piece,
-        budget: &mut usize,
-        done: &mut VecDeque<DiskDone>,
-    ) -> bool {
-        let Some(known) = self.torrents.get_mut(&torrent) else {
-            return false;
-        };
-        let Some(running) = known.running.get_mut(&piece) else {
-            return false;
-        };
-        while running.is_behind() {
-            if *budget == 0 {
-                return true;
-            }
-            let scratch = scratch(&mut self.scratch, self.read_back);
-            let (begin, len) = running.behind();
-            let len = len.min(scratch.len() as u32);
-            let block = Block { piece, begin, len };
-            let out = &mut scratch[..len as usize];
-            let mut content = Content {
-                files: &mut self.files,
-                torrent,
-                meta: &known.meta,
-            };
-            match content.read_exact(known.meta.geometry.offset(block), out) {
-                Ok(()) => running.advance(out),
-                Err(error) => {
-                    running.spoil();
-                    done.push_back(DiskDone::ReadFailed {
-                        torrent,
-                        block,
-                        error,
-                    });
-                }
-            }
-            *budget = budget.saturating_sub(len as usize);
-        }
-        if running.is_over()
-            && let Some(running) = known.running.remove(&piece)
-        {
-            let good = running.judge(known.meta.hash(piece));
-            if known.suspects.remove(&piece) {
-                // Its first blocks may have gone with the disk, whatever their hash was.
-                let proof = good.then(|| Proof::new(torrent, piece));
-                self.proofs.extend(proof);
-            } else if good
-                && !known.is_meddled
-                && let Some(resume) = &mut known.resume
-            {
-                resume.handle_good(piece);
-            }
-            done.push_back(DiskDone::Verified {
-                torrent,
-                piece,
-                good,
-            });
-        }
-        false
-    }
-}
-
 impl Torrent {
     /// Another program had a hand in the files: nothing is remembered as being there until all is hashed again.
     fn distrust(&mut self) {
@@ -676,59 +444,11 @@ fn world<F, S>(disk: &mut Disk<F, S>, torrent: TorrentId) -> World<'_, F, S> {
     }
 }
 
-/// The end of the run that begins at `from`: blocks of one torrent, each where the one before ends.
-fn run_end(pending: &[Pending], from: usize) -> usize {
-    let rest = &pending[from..];
-    let joined = rest.windows(2).take(BLOCKS_MAX - 1).take_while(|pair| {
-        pair[0].torrent == pair[1].torrent
-            && pair[0].offset + u64::from(pair[0].block.len) == pair[1].offset
-    });
-    from + 1 + joined.count()
-}
-
-/// The bytes of a block, wherever they are; `None` if its range lies outside of them.
-fn bytes<'a>(data: &'a BlockData, received: &'a [u8]) -> Option<&'a [u8]> {
-    let (from, range): (&[u8], &Range<usize>) = match data {
-        BlockData::Received(range) => (received, range),
-        BlockData::Joined { buffer, range } => (buffer, range),
-    };
-    from.get(range.clone())
-}
-
-fn answer(
-    torrent: TorrentId,
-    block: Block,
-    data: BlockData,
-    outcome: Result<(), DiskError>,
-) -> DiskDone {
-    let buffer = match data {
-        BlockData::Received(_) => None,
-        BlockData::Joined { buffer, .. } => Some(buffer),
-    };
-    match outcome {
-        Ok(()) => DiskDone::Wrote {
-            torrent,
-            block,
-            buffer,
-        },
-        Err(error) => DiskDone::WriteFailed {
-            torrent,
-            block,
-            buffer,
-            error,
-        },
-    }
-}
-
 /// The buffer for reading back, made at its first use.
 fn scratch(buffer: &mut Buffer, bytes: usize) -> &mut [u8] {
     buffer.resize(bytes);
     buffer
 }
-
-/// Bytes read back at once when a gap closes, so that the blocks that follow in order are hashed from
-/// memory again; more is left to the jobs.
-const LATE_AT_ONCE: usize = memory::BUFFER;
 
 #[cfg(test)]
 mod tests;

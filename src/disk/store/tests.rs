@@ -9,7 +9,7 @@ use crate::base::rng::Rng;
 use crate::disk::files::FileId;
 use crate::disk::mem::{MemFiles, content, meta, torrent};
 use crate::disk::verify::sha1;
-use crate::engine::io::DiskErrorKind;
+use crate::engine::io::{BlockData, DiskErrorKind};
 use crate::wire::metainfo::FileKind::{Pad, Regular};
 
 const B: usize = limits::BLOCK as usize;

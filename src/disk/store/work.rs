@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::{Disk, Pending, scratch};
+use super::write::Pending;
+use super::{Disk, scratch};
 use crate::base::bitfield::Bitfield;
 use crate::base::ids::Piece;
 use crate::disk::content::Content;
