@@ -2,7 +2,8 @@
 //!
 //! In this order: the pieces it has begun; orphans; a new piece, the rarest; the pieces of peers that are
 //! too slow; and when every block that is wanted has been asked for, an idle peer is asked for some of them
-//! a second time (the endgame), or a third, if it has given before and the two have not. Each step ends because the pipeline is full or what it walks is at its end.
+//! a second time (the endgame), or a third, if it has given before and the two have not. Each step ends because
+//! the pipeline is full or what it walks is at its end.
 
 use super::pieces::Owner;
 use super::{Context, Torrent};

@@ -1,8 +1,8 @@
 //! The pieces that are there, and the blocks of those that have been begun.
 //!
-//! A block is free, asked for (of one peer; in the endgame of two, or of a third that has given before, where neither
-//! has), being written, or written. A piece is
-//! begun by one peer, its owner; when the owner goes, the piece is an orphan and the next peer takes it up.
+//! A block is free, asked for (of one peer; in the endgame of two, or of a third that has given before, where
+//! neither has), being written, or written. A piece is begun by one peer, its owner; when the owner goes, the piece
+//! is an orphan and the next peer takes it up.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
