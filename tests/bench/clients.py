@@ -43,10 +43,13 @@ class Minitorrent(Client):
     def seed(self, torrent, out, work, peers):
         return [self.path, "seed", torrent, *self.common(out, peers)]
 
-    def common(self, out, peers):
+    def seed_in_dht(self, torrent, out, work, node):
+        return [self.path, "seed", torrent, *self.common(out, 12, ["--dht-entry-point", node])]
+
+    def common(self, out, peers, dht=("--no-dht",)):
         # As for the others: whom the tracker names, and nobody else.
-        alone = ["--no-dht", "--no-lsd", "--no-pex"]
-        return ["-o", out, "--port", PORT, "--max-peers", peers, "--progress", "none", *alone]
+        alone = ["--no-lsd", "--no-pex"]
+        return ["-o", out, "--port", PORT, "--max-peers", peers, "--progress", "none", *alone, *dht]
 
 
 class Static(Minitorrent):

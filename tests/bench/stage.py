@@ -284,32 +284,40 @@ class Stage:
         return done and payload.same(out)
 
     def quiet(self, client, row):
-        """`idle`: a seeder nobody asks; `swarm`: a leecher with 200 slow peers."""
+        """`idle`: a seeder nobody asks; `dht`: one in a DHT of 20 nodes; `swarm`: a leecher with 200 slow peers."""
         small = self.payload(int(GIB * self.args.scale), 256 << 10, 1)
         work, out = self.room()
         self.name(0)
-        swarm = row == "swarm"
-        command = client.fetch if swarm else client.seed
-        run = Run(command(small.torrent, out if swarm else small.root, work, 250 if swarm else 12), work)
-        peers = None
+        swarm, dht = row == "swarm", row == "dht"
+        others, seconds = None, 60 if dht else 20
+        if swarm:
+            command = client.fetch(small.torrent, out, work, 250)
+        elif dht:
+            node = f"127.0.0.1:{PORT + 200}"
+            others = helper([Libtorrent().path, ROOT / "tests/finders/libtorrent_node.py", "node", "-", "-", node,
+                             "--more", 19], subprocess.DEVNULL)
+            command = client.seed_in_dht(small.torrent, small.root, work, node)
+        else:
+            command = client.seed(small.torrent, small.root, work, 12)
+        run = Run(command, work)
         try:
             listens(run)
             if swarm:
-                peers = self.peers(small, "--count", 200, "--slow", "--dial", PORT, work=work)
-            settle(run, 6 if swarm else 3)
+                others = self.peers(small, "--count", 200, "--slow", "--dial", PORT, work=work)
+            settle(run, 6 if swarm or dht else 3)
             run.status()
             cpu, wakes = run.cpu(), run.wakes
-            time.sleep(20)
+            time.sleep(seconds)
             if run.over():
                 return None
             rss = int(run.status()["VmRSS"].split()[0]) / 1024
             # Some listen on a socket for both families, and are found among those of IPv6.
             connected = sum(f":{PORT:04X} " in line and " 01 " in line for table in ("tcp", "tcp6")
                             for line in Path("/proc/net", table).read_text().splitlines())
-            result = {"rss": rss, "cpu_ms": (run.cpu() - cpu) / 20 * 1000, "wakes_s": (run.wakes - wakes) / 20}
+            result = {"rss": rss, "cpu_ms": (run.cpu() - cpu) / seconds * 1000, "wakes_s": (run.wakes - wakes) / seconds}
             return result if not swarm or connected >= 380 else None
         finally:
-            end(peers)
+            end(others)
             run.stop()
 
     def startup(self, client, row):
@@ -334,8 +342,8 @@ class Stage:
         return sizes
 
     def one(self, client, row):
-        kinds = {"upload": self.seeding, "recheck": self.seeding, "idle": self.quiet, "swarm": self.quiet,
-                 "startup": self.startup, "size": self.size}
+        kinds = {"upload": self.seeding, "recheck": self.seeding, "idle": self.quiet, "dht": self.quiet,
+                 "swarm": self.quiet, "startup": self.startup, "size": self.size}
         return kinds.get(row, self.download)(client, row)
 
 
