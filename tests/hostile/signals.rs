@@ -174,8 +174,10 @@ fn s1_an_answer_that_nobody_reads_ends_with_6() {
     drop(reader);
 }
 
+/// Starts the program. A hangup means to it what it usually means, even if the tests run below `nohup`.
 fn started(scene: &Scene, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_minitorrent"))
+    Command::new("env")
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_minitorrent")])
         .args(arguments)
         .current_dir(scene.path(""))
         .stdin(Stdio::piped())
