@@ -81,10 +81,15 @@ pub trait Files {
         None
     }
 
-    /// How `file` would have been found, had it not become wanted: as what is kept of unwanted files is. `None` if it was
-    /// there already, or nothing is kept.
+    /// How `file` would have been found, had it not become wanted: as what is kept of unwanted files is. `None` if it is
+    /// there, or nothing is kept.
     fn stamp_apart(&self, _file: FileId) -> Option<Stamp> {
         None
+    }
+
+    /// Whether `file` was made only now, of what was kept of it while it was unwanted.
+    fn is_gathered(&self, _file: FileId) -> bool {
+        false
     }
 
     /// Brings what was written to `file`, its name and its time to the disk, and says how it is then; `None` if

@@ -571,6 +571,11 @@ impl Files for OsFiles {
         self.torrents.get(&file.torrent)?.stamp_apart(file.file)
     }
 
+    fn is_gathered(&self, file: FileId) -> bool {
+        let tree = self.torrents.get(&file.torrent);
+        tree.is_some_and(|tree| tree.gathered.contains(&file.file))
+    }
+
     fn sync(&mut self, file: FileId) -> Result<Option<Stamp>, DiskError> {
         let tree = self.tree(file.torrent)?;
         if tree.is_apart(file.file) {

@@ -234,10 +234,9 @@ impl Tree {
         Some(Left::of(&found))
     }
 
-    /// What was known of a file's bytes while they lay in the part file; `None` if they did not.
+    /// What is known of a file's bytes while they lie in the part file; `None` if they do not.
     pub(super) fn stamp_apart(&self, file: u32) -> Option<Stamp> {
-        let is_missing = self.files.get(file as usize) == Some(&Seen::Missing);
-        if !is_missing && !self.gathered.contains(&file) {
+        if self.files.get(file as usize) != Some(&Seen::Missing) {
             return None;
         }
         let length = self.meta.files.get(file as usize)?.length;

@@ -37,7 +37,9 @@ impl Resume {
             }
             if *state != FileState::default() && !recheck {
                 let apart = world.files.stamp_apart(file);
-                let was_apart = state.is_sound(apart, self.same_epoch, self.journal.beat);
+                // Where its bytes lay others were written to since, and by us.
+                let was_apart = world.files.is_gathered(file)
+                    || state.is_sound(apart, self.same_epoch, self.journal.beat);
                 moved[index as usize] = was_apart;
                 changed.extend((!was_apart).then_some(index));
             }

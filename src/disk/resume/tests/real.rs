@@ -266,3 +266,31 @@ fn a_file_that_was_not_wanted_before_and_is_now_is_not_said_to_have_changed() {
         Some(("disk.changed", String::from(said)))
     );
 }
+
+#[test]
+fn what_lay_apart_beside_what_was_written_since_is_not_said_to_have_changed() {
+    let scratch = Scratch::new();
+    let bytes = content(10 * B);
+    // The pieces 1, 4 and 7 lie on borders.
+    let files = [
+        ("a", BLOCKS + 7, FileKind::Regular),
+        ("b", 3 * BLOCKS, FileKind::Regular),
+        ("c", 3 * BLOCKS, FileKind::Regular),
+        ("d", 3 * BLOCKS - 7, FileKind::Regular),
+    ];
+    let meta = meta(B as u32, &files, &bytes);
+    let mut there = 0;
+    for (wanted, pieces) in [(1, 1..5), (3, 7..10), (0, 0..1)] {
+        let place = Place {
+            unwanted: (0..4).filter(|file| *file != wanted).collect(),
+            ..scratch.place()
+        };
+        let mut store = scratch.open_in(&meta, place).expect("free");
+        assert_eq!(check(&mut store).0, there);
+        assert_eq!(store.poll_warning().map(|it| it.message), None);
+        there += pieces.len();
+        write(&mut store, &meta, &bytes, pieces);
+        store.finish(torrent(0)).expect("as it was left");
+        while store.flush(torrent(0)) {}
+    }
+}
