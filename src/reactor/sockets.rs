@@ -464,7 +464,11 @@ impl Sockets {
         };
         stream.readable = match bytes {
             None => false,
-            Some(bytes) => bytes == room || stream.hung_up || !SHORT_READ_DRAINS,
+            Some(bytes) => {
+                // A small buffer in the kernel that was full keeps its sender waiting.
+                let full = self.buffers.is_some_and(|it| bytes >= it.receive);
+                bytes == room || full || stream.hung_up || !SHORT_READ_DRAINS
+            }
         };
         match stream.pace.handle_read(now, bytes.unwrap_or(0)) {
             Change::Stay => {}
