@@ -153,22 +153,29 @@ impl Download {
         }
         let limit = self.plan.stop_timeout;
         if limit.is_some_and(|limit| now - self.moved.0 >= limit) {
-            self.end(if self.complete || torrent.phase == Phase::Seeding {
-                Outcome::Complete
-            } else {
-                Outcome::Stalled
-            });
+            self.end(
+                if self.has_all(torrent) || torrent.phase == Phase::Seeding {
+                    Outcome::Complete
+                } else {
+                    Outcome::Stalled
+                },
+            );
         }
     }
 
     /// A signal asked the process to stop: a good end for whoever has nothing left to fetch.
     pub(super) fn interrupt(&mut self, torrent: &TorrentSnapshot) {
-        let seeds = self.plan.goal == Goal::Seed && torrent.phase == Phase::Seeding;
-        self.end(if self.complete || seeds {
+        self.end(if self.has_all(torrent) {
             Outcome::Complete
         } else {
             Outcome::Interrupted
         });
+    }
+
+    /// Whether its goal is reached, and nothing of that was lost since to another program.
+    fn has_all(&self, torrent: &TorrentSnapshot) -> bool {
+        let seeds = self.plan.goal == Goal::Seed && torrent.phase == Phase::Seeding;
+        seeds || self.complete && torrent.pieces_have == torrent.pieces
     }
 
     /// It ends so, unless it ended before.
