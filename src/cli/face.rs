@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt;
 use std::time::Duration;
 
 use super::exit::Exit;
@@ -108,17 +109,35 @@ impl Face {
                 self.note(&message);
             }
             Event::Warning { kind, message, .. } => warn(kind, message),
+            Event::Tracker {
+                url,
+                result: Ok(peers),
+                ..
+            } => self.log(torrent, &format_args!("{url} named {peers} peers")),
+            Event::PeerConnected {
+                address, client, ..
+            } => self.log(torrent, &format_args!("{address} connected: {client}")),
+            Event::PeerGone { address, why, .. } => {
+                self.log(torrent, &format_args!("{address} has gone: {why}"));
+            }
+            Event::PieceFailed { piece, .. } => {
+                self.log(torrent, &format_args!("piece {} is wrong", piece.0));
+            }
             Event::Checked { .. }
             | Event::PieceDone { .. }
-            | Event::PieceFailed { .. }
             | Event::Complete { .. }
             | Event::Metadata { .. }
-            | Event::Tracker { result: Ok(_), .. }
-            | Event::PeerConnected { .. }
-            | Event::PeerGone { .. }
             | Event::Scraped { .. }
             | Event::Removed { .. }
             | Event::Stopped => {}
+        }
+    }
+
+    /// For who wants to know more (`--verbose`).
+    fn log(&self, torrent: Option<TorrentId>, message: &dyn fmt::Display) {
+        if log::log_enabled!(log::Level::Debug) {
+            let naming = self.naming(torrent);
+            self.progress.aside(|| log::debug!("{naming}{message}"));
         }
     }
 

@@ -442,7 +442,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         commands: ALL,
         help: "say more, or only errors",
-        about: "Say more: as --log-level debug.",
+        about: "Say more, who comes and goes: as --log-level debug.",
         beside: false,
     },
     Opt {

@@ -489,8 +489,11 @@ fn the_log_goes_to_its_file_and_a_hangup_opens_it_anew() {
         b"{\"unknown\": 1, \"dht\": false, \"lsd\": false}",
     );
     let more = ["--log-file", "log", "--log-level", "debug"];
-    let (seeder, _) = Running::seeder(&scene, &more);
-    let log = std::fs::read_to_string(scene.path("log")).expect("it was made");
+    let (seeder, address) = Running::seeder(&scene, &more);
+    let log = || std::fs::read_to_string(scene.path("log")).expect("it was made");
+    assert_eq!(scene.download(&address, &[]).code(), 0);
+    until(|| log().contains(" connected: -MI") && log().contains(" has gone: "));
+    let log = log();
     let line = log.lines().find(|line| line.contains("config.unknown"));
     let line = line.unwrap_or_else(|| panic!("{log}"));
     assert!(

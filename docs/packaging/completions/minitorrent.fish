@@ -43,7 +43,7 @@ complete -c minitorrent -l progress -x -a 'auto bar lines json none' -d 'How pro
 complete -c minitorrent -l json -d 'Events as JSON on standard output, an object a line; for check, an object a torrent; for show, the answer as one object'
 complete -c minitorrent -l log-level -x -a 'off error warn info debug trace' -d 'How much is logged: off, error, warn, info, debug or trace'
 complete -c minitorrent -l log-file -r -F -d 'Append the log to this file instead of standard error; warnings and errors go to both'
-complete -c minitorrent -s v -l verbose -d 'Say more: as --log-level debug'
+complete -c minitorrent -s v -l verbose -d 'Say more, who comes and goes: as --log-level debug'
 complete -c minitorrent -s q -l quiet -d 'Say nothing but errors'
 complete -c minitorrent -l torrent -r -F -d 'The torrent, for those who prefer an option: PyBitTorrent\'s spelling'
 complete -c minitorrent -l use-progress-bar -d 'As --progress bar: PyBitTorrent\'s spelling'
