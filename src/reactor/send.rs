@@ -72,8 +72,8 @@ fn has_more(host: &Host, now: Instant, conn: crate::engine::io::ConnId) -> bool 
 }
 
 /// Reads the blocks among `segments` one behind the other into `buffer`, and says how many segments can be
-/// sent: all but those from the first that could not be read, or that the buffer has no room for; or from the header
-/// of the first whose piece is hashed before it is read.
+/// sent: all but those from the first that the buffer has no room for; or from the header of the first that can't be
+/// read, or whose piece is hashed before it is read.
 fn read_blocks(
     store: &mut FileStore,
     segments: &[Segment<'_>],
@@ -112,7 +112,7 @@ fn read_blocks(
                     block,
                     error,
                 });
-                return at;
+                return at.saturating_sub(1);
             }
         }
         filled += place.len();

@@ -1,6 +1,6 @@
 //! A disk that fails, and one whose files change (RELIABILITY H1, H3, H5).
 
-use minitorrent::base::ids::{Block, Piece};
+use minitorrent::base::ids::Piece;
 use minitorrent::engine::command::{Aim, Command};
 use minitorrent::engine::io::{DiskDone, DiskError, DiskErrorKind, Event};
 use minitorrent::engine::stats::Phase;
@@ -120,27 +120,48 @@ fn a_piece_that_can_not_be_read_is_lost_and_fetched_again() {
     assert_eq!(sent, ["interested", "request 0/0", "request 0/1"]);
 }
 
-/// What is on its way to it can't be sent any more, and can't be taken back.
 #[test]
-fn who_was_choked_with_a_piece_on_its_way_that_is_gone_is_closed() {
+fn of_a_piece_that_is_gone_only_who_asks_for_it_hears_and_is_refused_it() {
     let mut scene = Scene::seeding(4);
-    let (peer, other) = (scene.peer(1, MODERN), scene.peer(2, MODERN));
-    let block = scene.meta.geometry.block(Piece(2), 0);
-    for peer in [peer, other] {
+    let (asks, old, other) = (
+        scene.peer(1, MODERN),
+        scene.peer(2, OLD),
+        scene.peer(3, OLD),
+    );
+    let block = |scene: &Scene, piece, index| scene.meta.geometry.block(Piece(piece), index);
+    for peer in [asks, old, other] {
         scene.says(peer, Message::Interested);
+        assert_eq!(scene.sent(peer), ["unchoke"]);
     }
-    scene.says(peer, Message::Request(block));
-    for peer in [peer, other] {
-        scene.says(peer, Message::NotInterested);
+    for (peer, piece, index) in [
+        (asks, 3, 0),
+        (asks, 2, 0),
+        (asks, 2, 1),
+        (old, 2, 1),
+        (other, 1, 0),
+    ] {
+        let block = block(&scene, piece, index);
+        scene.says(peer, Message::Request(block));
     }
+    lose(&mut scene, 2);
+    assert!(scene.is_closed(old) && !scene.is_closed(other));
+    assert_eq!(scene.sent(asks), ["piece 3/0", "reject 2/0", "reject 2/1"]);
+    assert_eq!(scene.sent(other), ["piece 1/0"]);
+    // A choke changes nothing about what is on its way.
+    let block = block(&scene, 1, 0);
+    scene.says(asks, Message::Request(block));
+    scene.says(asks, Message::NotInterested);
     scene.run_to(11.0);
-    let torrent = scene.torrent;
+    lose(&mut scene, 1);
+    assert_eq!(scene.sent(asks), ["choke", "reject 1/0"]);
+}
+
+fn lose(scene: &mut Scene, piece: u32) {
     scene.disk(DiskDone::ReadFailed {
-        torrent,
-        block,
+        torrent: scene.torrent,
+        block: scene.meta.geometry.block(Piece(piece), 0),
         error: error(DiskErrorKind::Changed),
     });
-    assert!(scene.is_closed(peer) && !scene.is_closed(other));
 }
 
 #[test]
@@ -164,23 +185,17 @@ fn of_many_pieces_of_a_file_that_can_not_be_read_one_line_is_said() {
     assert_eq!(scene.pieces_have(), 0);
 }
 
+/// The header of a block says what follows it, and that can't be taken back.
 #[test]
 fn who_was_promised_a_piece_that_is_gone_is_closed() {
     let mut scene = Scene::seeding(4);
     let peer = scene.peer(1, MODERN);
     scene.says(peer, Message::Interested);
-    let block = Block {
-        piece: Piece(2),
-        begin: 0,
-        len: 16_384,
-    };
+    assert_eq!(scene.sent(peer), ["unchoke"]);
+    let block = scene.meta.geometry.block(Piece(2), 0);
     scene.says(peer, Message::Request(block));
-    let torrent = scene.torrent;
-    scene.disk(DiskDone::ReadFailed {
-        torrent,
-        block,
-        error: error(DiskErrorKind::Changed),
-    });
+    scene.session.transmitted(scene.now, peer, 5);
+    lose(&mut scene, 2);
     assert!(scene.is_closed(peer));
     let again = scene.accept(1).expect("there is room");
     scene.greet(again, crate::scene::id(1), MODERN);

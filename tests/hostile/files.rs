@@ -138,6 +138,32 @@ fn h6_what_is_hashed_before_it_is_sent_is_true_whoever_wrote_to_the_file() {
 }
 
 #[test]
+fn h6_a_download_that_lost_a_piece_while_it_seeded_is_not_complete() {
+    let scene = Scene::new("hostile-h6-lost", 12 * PIECE + 777);
+    let again = [
+        "x.torrent",
+        "-o",
+        "seed",
+        "--port",
+        "0",
+        "--json",
+        "--peers",
+        "127.0.0.9:9",
+    ];
+    let more = ["--no-dht", "--no-lsd", "--seed", "--verify-on-upload"];
+    let (seeder, address) = Running::with_all(&scene, &[&again[..], &more].concat());
+    let target = Target::of(&scene, &address);
+    assert_eq!(blocks(&target, 2), (13, 0));
+    let file = File::options().write(true).open(scene.path("seed/x.bin"));
+    file.expect("it is there")
+        .write_all_at(&[0x55; PIECE], 3 * PIECE as u64)
+        .expect("done");
+    assert_eq!(blocks(&target, 3).1, 0);
+    seeder.signal("-INT");
+    judge(&scene, &seeder.end(), 6);
+}
+
+#[test]
 fn h10_what_is_there_is_kept_unless_it_is_a_wrong_piece_of_a_regular_file() {
     let scene = Scene::new("hostile-h10", 12 * PIECE + 777);
     let (_seeder, address) = Running::seeder(&scene, &[]);

@@ -126,9 +126,13 @@ impl Running {
     /// A seeder that has looked at its data, and the address it listens at.
     #[track_caller]
     pub(crate) fn seeder(scene: &Scene, more: &[&str]) -> (Self, String) {
-        let mut arguments = vec!["seed", "x.torrent", "-o", "seed", "--port", "0", "--json"];
-        arguments.extend(more);
-        let mut seeder = scene.start(&arguments);
+        let seed = ["seed", "x.torrent", "-o", "seed", "--port", "0", "--json"];
+        Self::with_all(scene, &[&seed[..], more].concat())
+    }
+
+    /// Starts a program that finds all there, and waits until it does; gives its address.
+    pub(crate) fn with_all(scene: &Scene, arguments: &[&str]) -> (Self, String) {
+        let mut seeder = scene.start(arguments);
         let started = seeder.line_with("\"started\"");
         let port = number(&started, "port");
         loop {

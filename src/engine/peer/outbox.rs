@@ -52,12 +52,6 @@ impl Outbox {
         self.bytes.len() - self.sent
     }
 
-    /// Whether a block of this piece, or the rest of one, is to be sent.
-    pub fn has_some_of(&self, piece: Piece) -> bool {
-        let mut parts = self.parts.iter();
-        parts.any(|part| matches!(part, Part::Block(block) if block.piece == piece))
-    }
-
     /// Whether one more block may be put in, if the connection takes `rate` bytes a second: three seconds' worth
     /// may wait, two blocks at least, [`limits::OUTBOX_MAX`] at most.
     pub fn has_room(&self, rate: u64) -> bool {
@@ -87,6 +81,50 @@ impl Outbox {
         self.push_with(|bytes| message::encode_piece_header(block, bytes));
         self.parts.push_back(Part::Block(block));
         self.block_bytes += block.len as usize;
+    }
+
+    /// Takes back the blocks of a piece with their headers, in order; `None` if a header has gone, even in part: then
+    /// its block has to follow.
+    pub fn take_back(&mut self, piece: Piece) -> Option<Vec<Block>> {
+        let mut kept = Self::new(self.moved);
+        let mut taken = Vec::new();
+        let (mut at, mut before) = (self.sent, 0);
+        for part in &self.parts {
+            match *part {
+                Part::Bytes(len) => {
+                    kept.push_bytes(&self.bytes[at..at + len]);
+                    at += len;
+                    before = len;
+                }
+                Part::Block(block) if block.piece == piece => {
+                    if before < message::PIECE_HEADER {
+                        return None;
+                    }
+                    kept.drop_header();
+                    taken.push(block);
+                    before = 0;
+                }
+                Part::Block(block) => {
+                    kept.parts.push_back(Part::Block(block));
+                    kept.block_bytes += block.len as usize;
+                    before = 0;
+                }
+            }
+        }
+        *self = kept;
+        Some(taken)
+    }
+
+    /// Takes off the header that was put in last.
+    fn drop_header(&mut self) {
+        let left = self.bytes.len() - message::PIECE_HEADER;
+        self.bytes.truncate(left);
+        match self.parts.back_mut() {
+            Some(Part::Bytes(len)) if *len > message::PIECE_HEADER => *len -= message::PIECE_HEADER,
+            _ => {
+                self.parts.pop_back();
+            }
+        }
     }
 
     /// What to send next, as far as there is room, and at most `payload` bytes of blocks.
@@ -231,6 +269,38 @@ mod tests {
         assert_eq!(flat(&outbox), "[10+90] 13 [100+100] 5");
         assert_eq!(outbox.transmitted(now, 208), 190);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn blocks_are_taken_back_unless_the_header_of_one_has_gone() {
+        let now = Instant::default();
+        let block = |piece, begin| Block {
+            piece: Piece(piece),
+            begin,
+            len: 100,
+        };
+        let mut outbox = Outbox::new(now);
+        outbox.push(Message::Unchoke);
+        for (piece, begin) in [(1, 0), (2, 100), (1, 200), (1, 300)] {
+            outbox.push_block(block(piece, begin));
+        }
+        outbox.push(Message::Choke);
+        outbox.transmitted(now, 2);
+        assert_eq!(
+            outbox.take_back(Piece(1)),
+            Some(vec![block(1, 0), block(1, 200), block(1, 300)])
+        );
+        assert_eq!(flat(&outbox), "16 [100+100] 5");
+        assert_eq!(outbox.len(), 121);
+        assert_eq!(outbox.take_back(Piece(3)), Some(vec![]));
+        for gone in [4, 11, 1] {
+            outbox.transmitted(now, gone);
+            assert_eq!(outbox.take_back(Piece(2)), None);
+        }
+        assert_eq!(flat(&outbox), "[100+100] 5");
+        outbox.transmitted(now, 1);
+        assert_eq!(outbox.take_back(Piece(2)), None);
+        assert_eq!(flat(&outbox), "[101+99] 5");
     }
 
     #[test]

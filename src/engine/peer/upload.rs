@@ -32,6 +32,13 @@ impl Upload {
         at.and_then(|at| self.queue.remove(at)).is_some()
     }
 
+    /// Takes out the requests for a piece.
+    pub fn take(&mut self, piece: Piece) -> Vec<Block> {
+        let (taken, kept) = self.drain().partition(|block| block.piece == piece);
+        self.queue = kept;
+        Vec::from(taken)
+    }
+
     /// Takes all requests out: the peer is choked.
     pub fn drain(&mut self) -> impl Iterator<Item = Block> {
         std::mem::take(&mut self.queue).into_iter()

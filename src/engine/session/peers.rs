@@ -173,7 +173,7 @@ impl Session {
                         self.show(now, torrent);
                     }
                 }
-                Order::Lost(torrent, piece) => self.close_promised(now, torrent, piece),
+                Order::Lost(torrent, piece) => self.take_back(now, torrent, piece),
             }
         }
     }
@@ -377,14 +377,23 @@ impl Session {
         }
     }
 
-    /// A piece can't be sent any more: peers that may have been promised it are closed, since there is no
-    /// way to take a promise back once its header has gone. The others may have it for us.
-    fn close_promised(&mut self, now: Instant, id: TorrentId, piece: Piece) {
+    /// A piece can't be sent any more. Who waits for some of it is refused that (BEP 6), or closed if it does not know
+    /// what that is, or if the header of a block has gone: there is no way to take that back. All may have the
+    /// piece for us.
+    fn take_back(&mut self, now: Instant, id: TorrentId, piece: Piece) {
         let mut promised = Vec::new();
         self.for_members(now, id, |cx, member, torrent, peer| {
             torrent.miss(cx, peer, piece);
-            if !peer.choked || peer.outbox.has_some_of(piece) {
-                promised.push(member);
+            let mut waiting = peer.upload.take(piece);
+            let Some(mut blocks) = peer.outbox.take_back(piece) else {
+                return promised.push(member);
+            };
+            blocks.append(&mut waiting);
+            if !blocks.is_empty() && !peer.fast() {
+                return promised.push(member);
+            }
+            for block in blocks {
+                peer.send(cx.now, Message::Reject(block));
             }
         });
         promised
