@@ -271,16 +271,16 @@ fn a_file_that_was_not_wanted_before_and_is_now_is_not_said_to_have_changed() {
 fn what_lay_apart_beside_what_was_written_since_is_not_said_to_have_changed() {
     let scratch = Scratch::new();
     let bytes = content(10 * B);
-    // The pieces 1, 4 and 7 lie on borders.
+    // The second file is all in piece 2, and comes whole with the first; piece 5 has bytes of two others.
     let files = [
-        ("a", BLOCKS + 7, FileKind::Regular),
-        ("b", 3 * BLOCKS, FileKind::Regular),
-        ("c", 3 * BLOCKS, FileKind::Regular),
-        ("d", 3 * BLOCKS - 7, FileKind::Regular),
+        ("a", 2 * BLOCKS + 7, FileKind::Regular),
+        ("b", 10, FileKind::Regular),
+        ("c", 3 * BLOCKS - 10, FileKind::Regular),
+        ("d", 5 * BLOCKS - 7, FileKind::Regular),
     ];
     let meta = meta(B as u32, &files, &bytes);
     let mut there = 0;
-    for (wanted, pieces) in [(1, 1..5), (3, 7..10), (0, 0..1)] {
+    for (wanted, pieces) in [(0, 0..3), (3, 5..10), (1, 0..0)] {
         let place = Place {
             unwanted: (0..4).filter(|file| *file != wanted).collect(),
             ..scratch.place()
