@@ -153,23 +153,28 @@ impl Download {
         }
         let limit = self.plan.stop_timeout;
         if limit.is_some_and(|limit| now - self.moved.0 >= limit) {
-            self.end(
-                if self.has_all(torrent) || torrent.phase == Phase::Seeding {
-                    Outcome::Complete
-                } else {
-                    Outcome::Stalled
-                },
-            );
+            let seeds = torrent.phase == Phase::Seeding;
+            self.end(match self.has_all(torrent) || seeds {
+                true => Outcome::Complete,
+                false => self.short_of(torrent, Outcome::Stalled),
+            });
         }
     }
 
     /// A signal asked the process to stop: a good end for whoever has nothing left to fetch.
     pub(super) fn interrupt(&mut self, torrent: &TorrentSnapshot) {
-        self.end(if self.has_all(torrent) {
-            Outcome::Complete
-        } else {
-            Outcome::Interrupted
+        self.end(match self.has_all(torrent) {
+            true => Outcome::Complete,
+            false => self.short_of(torrent, Outcome::Interrupted),
         });
+    }
+
+    /// How it ends that has not reached its goal: who only seeds and has lost something could not go on with that.
+    fn short_of(&self, torrent: &TorrentSnapshot, outcome: Outcome) -> Outcome {
+        match (self.plan.goal, torrent.phase) {
+            (Goal::Seed, Phase::Idle) => Outcome::Incomplete,
+            _ => outcome,
+        }
     }
 
     /// Whether its goal is reached, and nothing of that was lost since to another program.
