@@ -23,7 +23,7 @@ pub(super) fn check(options: &Options, interrupts: &Interrupts) -> Exit {
     };
     let mut worst = Exit::Complete;
     for torrent in &options.torrents {
-        let mut face = Face::new(progress(), options.quiet);
+        let mut face = Face::new(progress(), options);
         let exit = check_one(options, torrent, &mut face, interrupts);
         worst = worst.max(exit);
         if exit == Exit::Interrupted {

@@ -18,7 +18,7 @@ use crate::reactor::Interrupts;
 
 /// Makes the torrent file, and says what it is.
 pub(super) fn create(options: &Options, interrupts: &Interrupts) -> Exit {
-    let mut face = Face::new(Progress::None, options.quiet);
+    let mut face = Face::new(Progress::None, options);
     make(options, &mut face, interrupts)
         .unwrap_or_else(|error| face.unread(&error, &options.torrents[0]))
 }

@@ -29,7 +29,7 @@ use crate::wire::metainfo::Metainfo;
 
 /// Runs the demo and removes what it made.
 pub(super) fn demo(options: &Options) -> Exit {
-    let mut face = Face::new(Progress::new(options), options.quiet);
+    let mut face = Face::new(Progress::new(options), options);
     let dir = std::env::temp_dir().join(format!("minitorrent-demo-{}", std::process::id()));
     let result = fs::create_dir(&dir)
         .map_err(|error| Failure::io("make a directory", &dir, &error))

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::options::Options;
 use super::progress::{Progress, json};
 use super::terminal;
 use crate::base::escape::escape_field;
@@ -19,6 +20,8 @@ use crate::wire::metainfo::Metainfo;
 pub(super) struct Face {
     progress: Progress,
     quiet: bool,
+    /// Whether what is run leaves all files as they are.
+    only_reads: bool,
     due: Duration,
     /// What the torrents are called.
     labels: BTreeMap<TorrentId, Label>,
@@ -29,11 +32,13 @@ pub(super) struct Face {
 }
 
 impl Face {
-    /// A face that shows progress so, and says only errors if it is to be quiet.
-    pub(super) fn new(progress: Progress, quiet: bool) -> Self {
+    /// A face that shows progress so, says only errors if it is to be quiet, and advises nothing that the command does
+    /// not take.
+    pub(super) fn new(progress: Progress, options: &Options) -> Self {
         Self {
             progress,
-            quiet,
+            quiet: options.quiet,
+            only_reads: options.plan.goal.only_reads(),
             due: Duration::ZERO,
             labels: BTreeMap::new(),
             several: false,
@@ -270,7 +275,7 @@ impl Face {
                 let next = "it is left out; give it an output directory of its own";
                 (format!("{name}: {error}"), next)
             }
-            Error::Disk(disk) => (own(error), advice(disk.kind)),
+            Error::Disk(disk) => (own(error), advice(disk.kind, self.only_reads)),
             Error::NoSource | Error::NoTracker | Error::NoAnswer => {
                 (format!("{name}: {error}{why}"), "giving up")
             }
@@ -302,13 +307,16 @@ impl Face {
     }
 }
 
-/// What a person can do when the disk has ended it.
-fn advice(kind: DiskErrorKind) -> &'static str {
+/// What a person can do when the disk has ended it: a run that only reads, or one that writes.
+fn advice(kind: DiskErrorKind, only_reads: bool) -> &'static str {
     match kind {
         DiskErrorKind::Full => "stopped; run again when there is space",
         DiskErrorKind::Denied => "nothing is written; -o names another directory",
         DiskErrorKind::NotRegular => {
             "nothing is written there; move it away, or name another directory with -o"
+        }
+        DiskErrorKind::Longer if only_reads => {
+            "it is left alone; a download with --force cuts it, -o names another directory"
         }
         DiskErrorKind::Longer => {
             "it is left alone; --force lets it be cut, -o names another directory"

@@ -17,7 +17,7 @@ pub(super) fn magnet(options: &Options, interrupts: &Interrupts) -> Exit {
         let read = Reading::of(&options.config, interrupts).magnet(Path::new(torrent));
         let exit = match read {
             Ok(magnet) => terminal::answer(&magnet.to_string(), interrupts),
-            Err(error) => Face::new(Progress::None, options.quiet).unread(&error, torrent),
+            Err(error) => Face::new(Progress::None, options).unread(&error, torrent),
         };
         worst = worst.max(exit);
         if exit == Exit::Interrupted {

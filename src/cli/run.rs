@@ -19,7 +19,7 @@ use crate::reactor::Interrupts;
 /// Downloads or seeds the torrents. What goes wrong with one does not stop the others; the highest status of all
 /// counts.
 pub(super) fn run(options: &Options, interrupts: &Interrupts) -> Exit {
-    let mut face = Face::new(Progress::new(options), options.quiet);
+    let mut face = Face::new(Progress::new(options), options);
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }

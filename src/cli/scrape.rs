@@ -17,7 +17,7 @@ use crate::reactor::{Interrupts, Reactor};
 
 /// Asks every tracker of the torrent.
 pub(super) fn scrape(options: &Options, interrupts: &Interrupts) -> Exit {
-    let mut face = Face::new(Progress::None, options.quiet);
+    let mut face = Face::new(Progress::None, options);
     for (kind, message) in &options.warnings {
         face.warning(Duration::ZERO, kind, message);
     }

@@ -35,7 +35,7 @@ fn show_one(options: &Options, torrent: &OsStr, interrupts: &Interrupts) -> Exit
             json(&metainfo).map_or(Exit::Internal, |text| terminal::answer(&text, interrupts))
         }
         Ok(metainfo) => terminal::answer(text(&metainfo).trim_end(), interrupts),
-        Err(error) => Face::new(Progress::None, options.quiet).unread(&error, torrent),
+        Err(error) => Face::new(Progress::None, options).unread(&error, torrent),
     }
 }
 

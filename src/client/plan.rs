@@ -32,7 +32,7 @@ impl Goal {
     }
 
     /// Whether files are only read.
-    pub(super) fn only_reads(self) -> bool {
+    pub(crate) fn only_reads(self) -> bool {
         matches!(self, Self::Seed | Self::Check)
     }
 }

@@ -262,15 +262,22 @@ fn what_is_advised_fits_what_went_wrong() {
     std::fs::create_dir_all(scene.path("pipe/x.bin")).expect("the scene can be written to");
     std::fs::create_dir(scene.path("long")).expect("the scene can be written to");
     scene.write("long/x.bin", &[0; 4 * PIECE]);
-    for (dir, kind, advice) in [
-        ("pipe", "disk.not-regular", "move it away"),
-        ("long", "disk.longer", "--force lets it be cut"),
+    let pipe = "error[disk.not-regular]: ";
+    let long =
+        "error[disk.longer]: cannot use long/x.bin: it has 262144 bytes rather than 196608, ";
+    for (words, line, advice) in [
+        ("-o pipe --port 0", pipe, "move it away"),
+        ("-o long --port 0", long, "; --force lets it be cut, "),
+        // These do not take --force.
+        ("seed -o long --port 0", long, "; a download with --force "),
+        ("check -o long", long, "; a download with --force "),
     ] {
-        let ended = scene.run(&["x.torrent", "-o", dir, "--port", "0"]);
+        let words: Vec<&str> = words.split(' ').chain(["x.torrent"]).collect();
+        let ended = scene.run(&words);
         assert_eq!(ended.code(), 4, "{ended:?}");
-        let line = format!("error[{kind}]: ");
-        assert!(ended.stderr.starts_with(&line), "{ended:?}");
+        assert!(ended.stderr.starts_with(line), "{ended:?}");
         assert!(ended.stderr.contains(advice), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }
 }
 

@@ -149,14 +149,14 @@ impl Tree {
                 continue;
             }
             wanted = wanted.saturating_sub(found.as_ref().map_or(0, allocated).min(entry.length));
-            *seen = match left.map(|left| left.stamp.size > entry.length) {
+            *seen = match left.map(|left| left.stamp.size) {
                 None => Seen::Missing,
-                Some(false) => Seen::There,
-                Some(true) if !self.place.force => {
-                    let why = format!("it is longer than the {} bytes wanted", entry.length);
+                Some(size) if size <= entry.length => Seen::There,
+                Some(size) if !self.place.force => {
+                    let why = format!("it has {size} bytes rather than {}", entry.length);
                     return Err(refused(DiskErrorKind::Longer, "use", &path(), &why));
                 }
-                Some(true) => Seen::Long,
+                Some(_) => Seen::Long,
             };
             if *seen == Seen::Missing && !self.place.read_only {
                 self.may_make(parent, directory)?;
