@@ -30,6 +30,13 @@ pub(super) fn run(options: &Options, interrupts: &Interrupts) -> Exit {
     if targets.is_empty() {
         return worst;
     }
+    let unknown = targets.iter().any(|it| it.metainfo.is_stand_in());
+    if options.plan.save_torrent.is_some() && !unknown {
+        let why = "--save-torrent keeps what a magnet link or an info-hash stands for, \
+                   and all that is named is a torrent file already";
+        face.error("usage", why, "nothing was started, see --help");
+        return worst.max(Exit::Usage);
+    }
     let client = match Client::new(options.config.clone()) {
         Ok(client) => client,
         Err(error) => {

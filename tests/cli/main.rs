@@ -79,6 +79,11 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
             "error[usage]: --ipv4 and --ipv6 exclude each other; without them both families are used, ",
         ),
         (
+            "d.torrent --save-torrent saved.torrent",
+            "error[usage]: --save-torrent keeps what a magnet link or an info-hash stands for, \
+             and all that is named is a torrent file already, nothing was started",
+        ),
+        (
             "d.torrent --mem-limit 1M",
             "error[memory.limit]: 1024 KiB of memory are not enough, it takes 4608 KiB, nothing was started",
         ),
@@ -109,6 +114,7 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
         assert_eq!(ended.stdout, "", "{ended:?}");
         assert!(!scene.path("out").exists(), "{line}");
+        assert!(!scene.path("saved.torrent").exists(), "{line}");
     }
 }
 
