@@ -519,7 +519,7 @@ impl Client {
             ..Selection::default()
         };
         if !plan.select.is_empty() {
-            let chosen = choose_some(&plan.select, metainfo)?;
+            let chosen = choose_some(&plan.select, metainfo, !plan.goal.only_reads())?;
             place.unwanted = chosen.unwanted;
             selection.pieces = Some(chosen.pieces);
             missed.extend(chosen.missed);

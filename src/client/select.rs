@@ -67,14 +67,19 @@ pub(super) fn choose(choices: &[Choice], metainfo: &Metainfo) -> Chosen {
     }
 }
 
-/// The same, of which something must be left.
+/// The same, of which something must be left: content, or for who `makes` files one that is empty.
 ///
 /// # Errors
 ///
 /// [`Error::Unselected`].
-pub(super) fn choose_some(choices: &[Choice], metainfo: &Metainfo) -> Result<Chosen, Error> {
+pub(super) fn choose_some(
+    choices: &[Choice],
+    metainfo: &Metainfo,
+    makes: bool,
+) -> Result<Chosen, Error> {
     let chosen = choose(choices, metainfo);
-    if !chosen.pieces.is_empty() {
+    let makes_some = makes && chosen.unwanted.len() < chosen.files as usize;
+    if makes_some || !chosen.pieces.is_empty() {
         return Ok(chosen);
     }
     let words = in_words(choices);
@@ -86,7 +91,7 @@ pub(super) fn choose_some(choices: &[Choice], metainfo: &Metainfo) -> Result<Cho
     Err(Error::Unselected { message })
 }
 
-/// How many pieces these choices take of a torrent; none named: all.
+/// How many pieces these choices take of a torrent, at least one; none named: all.
 ///
 /// # Errors
 ///
@@ -94,7 +99,7 @@ pub(super) fn choose_some(choices: &[Choice], metainfo: &Metainfo) -> Result<Cho
 pub(crate) fn pieces_wanted(choices: &[Choice], metainfo: &Metainfo) -> Result<u32, Error> {
     match choices {
         [] => Ok(metainfo.geometry.pieces()),
-        choices => choose_some(choices, metainfo).map(|chosen| chosen.pieces.count()),
+        choices => choose_some(choices, metainfo, false).map(|chosen| chosen.pieces.count()),
     }
 }
 

@@ -63,10 +63,6 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
             "error[torrent.select]: x.bin: its only file is not in b?n, ",
         ),
         (
-            "d.torrent --select 3",
-            "error[torrent.select]: d: there is nothing in the files of 3, ",
-        ),
-        (
             "d.torrent --select 0",
             "error[usage]: --select 0: files count from 1",
         ),
@@ -115,6 +111,31 @@ fn what_cannot_be_meant_ends_with_2_and_one_line() {
         assert_eq!(ended.stdout, "", "{ended:?}");
         assert!(!scene.path("out").exists(), "{line}");
         assert!(!scene.path("saved.torrent").exists(), "{line}");
+    }
+}
+
+#[test]
+fn an_empty_file_that_is_selected_alone_is_made_without_asking_anybody() {
+    let scene = Scene::new("empty", 10);
+    std::fs::create_dir(scene.path("d")).expect("the scene can be written to");
+    scene.write("d/a.txt", b"a");
+    scene.write("d/empty", b"");
+    let made = scene.run(&["create", "d", "-o", "d.torrent"]);
+    assert_eq!(made.code(), 0, "{made:?}");
+    let fetch = ["d.torrent", "-o", "out", "--port", "0", "--select", "2"];
+    // And once more, when it is there.
+    for _ in 0..2 {
+        let ended = scene.run(&fetch);
+        assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""));
+        assert_eq!(std::fs::read(scene.path("out/d/empty")).expect("made"), b"");
+        assert!(!scene.path("out/d/a.txt").exists());
+    }
+    // There is nothing in it that could be hashed or sent.
+    for command in ["check", "seed"] {
+        let ended = scene.run(&[command, "d.torrent", "-o", "out", "--select", "2"]);
+        let line = "error[torrent.select]: d: there is nothing in the files of 2, ";
+        assert_eq!(ended.code(), 2, "{ended:?}");
+        assert!(ended.stderr.starts_with(line), "{ended:?}");
     }
 }
 
