@@ -401,6 +401,9 @@ fn a_liar_is_named_and_nothing_of_it_counts() {
     assert_eq!(ended.code(), 5, "{ended:?}");
     let warning = format!("warning[peer.banned]: {address} sent bad data in piece ");
     assert!(ended.stderr.contains(&warning), "{ended:?}");
+    let line = "error[peers.none]: x.bin: there is no tracker and no peer to ask: \
+                no peers known but those banned for bad data, giving up\n";
+    assert!(ended.stderr.ends_with(line), "{ended:?}");
     let checked = scene.run(&["check", "x.torrent", "-o", "out"]);
     assert_eq!(checked.stdout, "x.bin: incomplete, 0 of 30 pieces\n");
 }

@@ -111,7 +111,7 @@ impl fmt::Display for Error {
             }
             Self::Duplicate(hash) => write!(f, "the torrent {hash} is there already"),
             Self::Disk(error) => f.write_str(&error.message),
-            Self::NoSource => f.write_str("no tracker, no peer given: there is no one to ask"),
+            Self::NoSource => f.write_str("there is no tracker and no peer to ask"),
             Self::NoTracker => f.write_str("it has no tracker that could be asked"),
             Self::NoAnswer => f.write_str("no tracker has answered"),
             Self::Stalled => f.write_str("nothing has moved for the time allowed"),

@@ -75,6 +75,8 @@ pub struct TorrentSnapshot {
     pub is_announcing: bool,
     /// The tracker that failed last and what went wrong, until one answers; escaped.
     pub tracker_trouble: Option<(String, String)>,
+    /// Whether a peer of it was banned for wrong bytes: its address is not among those known any more.
+    pub knew_banned: bool,
 }
 
 impl TorrentSnapshot {
@@ -110,6 +112,7 @@ impl TorrentSnapshot {
             is_sought: false,
             is_announcing: false,
             tracker_trouble: None,
+            knew_banned: false,
         }
     }
 }

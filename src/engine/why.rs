@@ -47,6 +47,8 @@ pub enum Waiting {
         /// How many.
         addresses: u32,
     },
+    /// No address is known but of peers that are banned for wrong bytes.
+    Banned,
     /// The metadata of a magnet link.
     Metadata {
         /// Pieces of it that are there.
@@ -93,7 +95,8 @@ pub fn waiting(torrent: &TorrentSnapshot) -> Option<Waiting> {
             Some(Waiting::Metadata { have, of, peers })
         }
         Phase::Downloading if torrent.is_limited => Some(Waiting::RateLimit),
-        Phase::Downloading if torrent.down_rate > 0 => None,
+        // The rate is that of the last seconds: of who has gone nothing comes any more.
+        Phase::Downloading if torrent.down_rate > 0 && torrent.peers > 0 => None,
         Phase::Downloading if torrent.is_disk_behind => Some(Waiting::DiskSlow),
         Phase::Downloading if torrent.peers == 0 => Some(alone(torrent)),
         Phase::Downloading => among_peers(torrent),
@@ -106,6 +109,7 @@ fn alone(torrent: &TorrentSnapshot) -> Waiting {
     match &torrent.tracker_trouble {
         _ if half_open > 0 => Waiting::Connecting { half_open },
         _ if addresses > 0 => Waiting::Unreachable { addresses },
+        _ if torrent.knew_banned => Waiting::Banned,
         Some((url, why)) => Waiting::Tracker {
             url: url.clone(),
             why: why.clone(),
@@ -155,6 +159,7 @@ impl fmt::Display for Waiting {
                     "none of {addresses} addresses is reached, trying again later"
                 )
             }
+            Self::Banned => write!(f, "no peers known but those banned for bad data"),
             Self::Metadata {
                 of: 0, peers: n, ..
             } => {
@@ -247,6 +252,16 @@ mod tests {
             it.half_open = 1;
         };
         is(dialling, "connecting to 1 peer");
+        let banned = |it: &mut TorrentSnapshot| {
+            known(it, 0);
+            (it.knew_banned, it.is_sought) = (true, true);
+        };
+        is(banned, "no peers known but those banned for bad data");
+        let another = |it: &mut TorrentSnapshot| (it.knew_banned, it.addresses) = (true, 1);
+        is(
+            another,
+            "the one address known is not reached, trying again later",
+        );
     }
 
     #[test]
@@ -304,7 +319,8 @@ mod tests {
 
     #[test]
     fn what_moves_or_wants_nothing_waits_for_nothing() {
-        assert_eq!(why(|it| it.down_rate = 1), None);
+        assert_eq!(why(|it| (it.down_rate, it.peers) = (1, 1)), None);
+        is(|it| it.down_rate = 1, "no peers known");
         for phase in [Phase::Checking, Phase::Seeding, Phase::Idle, Phase::Paused] {
             assert_eq!(why(|it| it.phase = phase), None, "{phase:?}");
         }

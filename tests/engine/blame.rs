@@ -2,6 +2,7 @@
 
 use minitorrent::base::ids::{Block, Piece};
 use minitorrent::engine::io::{ConnId, DiskDone, DiskError, DiskErrorKind, Event};
+use minitorrent::engine::why::Waiting;
 use minitorrent::wire::message::Message;
 
 use crate::scene::{MODERN, Scene, from};
@@ -64,6 +65,17 @@ fn a_wrong_piece_from_one_peer_bans_its_host_at_once() {
     assert_eq!(scene.accept(1), None);
     assert!(scene.accept(2).is_some());
     assert_eq!(scene.pieces_have(), 0);
+}
+
+#[test]
+fn a_download_that_knew_nobody_but_who_is_banned_says_so() {
+    let mut scene = Scene::new(4);
+    assert_eq!(scene.waiting(), Some(Waiting::NoPeers));
+    let liar = scene.giver(1, MODERN, &[0]);
+    scene.gives(liar, 0, 0);
+    scene.gives(liar, 0, 1);
+    verified(&mut scene, 0, false);
+    assert_eq!(scene.waiting(), Some(Waiting::Banned));
 }
 
 #[test]

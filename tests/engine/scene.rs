@@ -13,6 +13,7 @@ use minitorrent::engine::command::{AddTorrent, Aim, Command, Reply, Settings};
 use minitorrent::engine::io::{
     ConnId, ConnectError, DiskDone, DiskOp, Event, Input, Output, Segment, Segments, TorrentId,
 };
+use minitorrent::engine::why::{Waiting, waiting};
 use minitorrent::wire::handshake::{self, Reserved};
 use minitorrent::wire::message::{self, Decoded, Message};
 use minitorrent::wire::metainfo::Metainfo;
@@ -287,6 +288,11 @@ impl Scene {
     /// Addresses known.
     pub(crate) fn addresses(&self) -> u32 {
         self.session.snapshot(self.now).torrents[0].addresses
+    }
+
+    /// Why nothing comes in.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        waiting(&self.session.snapshot(self.now).torrents[0])
     }
 
     /// Pieces there.

@@ -103,6 +103,8 @@ struct Seat {
     answered: bool,
     /// The tracker that failed last and what went wrong, until one answers.
     tracker_trouble: Option<(String, String)>,
+    /// Whether a peer of it was banned.
+    knew_banned: bool,
 }
 
 impl Session {
@@ -409,6 +411,7 @@ impl Session {
             announcer,
             answered: false,
             tracker_trouble: None,
+            knew_banned: false,
         });
         let seat = self
             .torrents

@@ -160,8 +160,10 @@ impl Session {
                     theirs
                         .into_iter()
                         .for_each(|id| self.close(now, id, "banned"));
-                    for (_, seat) in self.torrents.iter_mut() {
+                    for (id, seat) in self.torrents.iter_mut() {
+                        let known = seat.torrent.swarm.len();
                         seat.torrent.swarm.forget_host(address.ip());
+                        seat.knew_banned |= id == torrent || seat.torrent.swarm.len() < known;
                     }
                 }
                 Order::PassSlotOn(torrent) => self.pass_slot_on(now, torrent),

@@ -69,7 +69,9 @@ impl Session {
             let Some(to) = next else {
                 break;
             };
-            if self.banned.contains(&ban_key(to.ip())) || !self.settings.speaks(to) {
+            let is_banned = self.banned.contains(&ban_key(to.ip()));
+            seat.knew_banned |= is_banned;
+            if is_banned || !self.settings.speaks(to) {
                 seat.torrent.swarm.forget(to);
                 continue;
             }

@@ -90,6 +90,7 @@ impl Session {
             is_sought: self.is_sought(torrent),
             is_announcing: announcer.has_hope() && !has_answer,
             tracker_trouble: seat.tracker_trouble.clone(),
+            knew_banned: seat.knew_banned,
             ..TorrentSnapshot::empty(id, torrent.metainfo.info_hash)
         }
     }
