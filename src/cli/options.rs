@@ -143,12 +143,7 @@ impl Options {
         config.families = match (taker.flag("--ipv4"), taker.flag("--ipv6")) {
             (true, false) => Families::V4,
             (false, true) => Families::V6,
-            (false, false) => Families::Both,
-            (true, true) => {
-                let why =
-                    "--ipv4 and --ipv6 exclude each other; without them both families are used";
-                return Err(UsageError::new(why));
-            }
+            (_, _) => Families::Both,
         };
         config.tcp_only |= taker.flag("--tcp-only");
         config.dht &= !taker.flag("--no-dht");
@@ -176,11 +171,13 @@ impl Options {
         );
         let bar = taker.flag("--use-progress-bar");
         let kind = taker.value("--progress", values::progress)?;
-        set(
-            &mut self.progress,
-            kind.or(bar.then_some(ProgressKind::Bar)),
-        );
+        let kind = kind.or(bar.then_some(ProgressKind::Bar));
+        set(&mut self.progress, kind);
         self.json = taker.flag("--json");
+        if self.json && matches!(self.progress, ProgressKind::Bar | ProgressKind::Lines) {
+            let why = "--json and a progress bar or lines exclude each other";
+            return Err(UsageError::new(why));
+        }
         set(&mut self.size, taker.value("--size", values::size)?);
         self.quiet = taker.flag("--quiet");
         let verbose = taker.flag("--verbose");
@@ -405,7 +402,7 @@ impl Line {
         self.options.iter().any(|given| given == option)
     }
 
-    /// Sees that no option is given twice, or to a command that does not take it.
+    /// Sees that no option is given twice, to a command that does not take it, or with its opposite.
     fn check(&self) -> Result<(), UsageError> {
         for option in OPTIONS {
             let times = self.options.iter().filter(|given| *given == option.long);
@@ -422,6 +419,12 @@ impl Line {
                     let message = format!("{} is given twice", option.long);
                     return Err(UsageError::new(message));
                 }
+            }
+        }
+        for (one, other, without) in OPPOSITES {
+            if self.has(one) && self.has(other) {
+                let message = format!("{one} and {other} exclude each other; {without}");
+                return Err(UsageError::new(message));
             }
         }
         Ok(())
@@ -571,6 +574,15 @@ const REPEATABLE: [&str; 5] = [
     "--tracker",
     "--web-seed",
 ];
+/// Options of which only one can be meant, and what is without them.
+const OPPOSITES: [(&str, &str, &str); 2] = [
+    ("--ipv4", "--ipv6", "without them both families are used"),
+    (
+        "--quiet",
+        "--verbose",
+        "--log-level and --log-file say what is logged where",
+    ),
+];
 /// Bytes of the demo's payload.
 const DEMO_SIZE: u64 = 256 << 20;
 
@@ -653,6 +665,22 @@ mod tests {
                 "scrape a b",
                 "one torrent at a time, and this is one too many: b",
             ),
+            (
+                "--ipv6 --ipv4 a",
+                "--ipv4 and --ipv6 exclude each other; without them both families are used",
+            ),
+            (
+                "show -v -q a",
+                "--quiet and --verbose exclude each other; --log-level and --log-file say what is logged where",
+            ),
+            (
+                "a --progress bar --json",
+                "--json and a progress bar or lines exclude each other",
+            ),
+            (
+                "demo --json --use-progress-bar",
+                "--json and a progress bar or lines exclude each other",
+            ),
             ("", "no torrent is named"),
             ("demo x", "demo takes no torrent: x"),
             ("generate", GENERATE_WHAT),
@@ -663,6 +691,14 @@ mod tests {
             ),
         ] {
             assert_eq!(read(line).expect_err(line), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_progress_bar_is_no_contradiction_to_json() {
+        for progress in ["none", "json", "auto"] {
+            let options = read(&format!("a --json --progress {progress}"));
+            assert!(options.expect("a good line").json, "{progress}");
         }
     }
 
