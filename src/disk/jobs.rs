@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use sha1::{Digest as _, Sha1};
-
 use crate::base::bitfield::Bitfield;
 use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 use crate::disk::content::Content;
 use crate::disk::files::Files;
+use crate::disk::sha1::{Sha1, update_both};
 use crate::disk::verify::sha1;
 use crate::engine::io::{DiskDone, DiskError, TorrentId};
 
@@ -33,7 +32,7 @@ impl Check {
             torrent,
             at: 0,
             there: 0,
-            sha: Sha1::new(),
+            sha: Sha1::default(),
             zeros: None,
             trusted,
             samples: samples
@@ -170,16 +169,33 @@ impl Check {
         done: &mut VecDeque<DiskDone>,
     ) {
         while !bytes.is_empty() {
-            let piece = self.piece(content);
-            let left = (self.piece_end(content) - self.at) as usize;
-            let (part, rest) = bytes.split_at(left.min(bytes.len()));
-            self.sha.update(part);
-            self.at += part.len() as u64;
-            bytes = rest;
-            if part.len() == left {
-                let hash: [u8; 20] = self.sha.finalize_reset().into();
-                self.say(piece, hash == content.meta.hash(piece), done);
+            let (part, rest) = cut_at(bytes, self.piece_end(content) - self.at);
+            // What there is of the piece behind it goes along.
+            let next_len = u64::from(content.meta.geometry.piece_length());
+            let (of_next, rest) = cut_at(rest, next_len);
+            let mut next = Sha1::default();
+            update_both((&mut self.sha, part), (&mut next, of_next));
+            self.advance(content, part.len(), done);
+            if !of_next.is_empty() {
+                self.sha = next;
+                self.advance(content, of_next.len(), done);
             }
+            bytes = rest;
+        }
+    }
+
+    /// So many more bytes are hashed: says whether the piece is good if they were its last.
+    fn advance<F: Files>(
+        &mut self,
+        content: &Content<'_, F>,
+        bytes: usize,
+        done: &mut VecDeque<DiskDone>,
+    ) {
+        let (piece, end) = (self.piece(content), self.piece_end(content));
+        self.at += bytes as u64;
+        if self.at == end {
+            let good = self.sha.finish() == content.meta.hash(piece);
+            self.say(piece, good, done);
         }
     }
 
@@ -187,7 +203,7 @@ impl Check {
     fn skip<F: Files>(&mut self, content: &Content<'_, F>) {
         self.at = self.piece_end(content);
         self.there = self.at;
-        self.sha.reset();
+        self.sha = Sha1::default();
     }
 
     fn piece<F: Files>(&self, content: &Content<'_, F>) -> Piece {
@@ -231,7 +247,7 @@ impl Proof {
             torrent,
             piece,
             hashed: 0,
-            sha: Sha1::new(),
+            sha: Sha1::default(),
         }
     }
 
@@ -252,8 +268,7 @@ impl Proof {
             let begin = self.hashed;
             let len = (geometry.piece_len(piece) - begin).min(scratch.len() as u32);
             if len == 0 {
-                let hash: [u8; 20] = self.sha.finalize_reset().into();
-                return Some(hash == content.meta.hash(piece));
+                return Some(self.sha.finish() == content.meta.hash(piece));
             }
             let part = &mut scratch[..len as usize];
             let offset = geometry.offset(Block { piece, begin, len });
@@ -329,15 +344,21 @@ impl Digests {
     }
 }
 
+/// The first `len` of these bytes, or all if there are fewer, and the others.
+fn cut_at(bytes: &[u8], len: u64) -> (&[u8], &[u8]) {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    bytes.split_at(len.min(bytes.len()))
+}
+
 fn sha1_of_zeros(len: u32) -> [u8; 20] {
-    let mut sha = Sha1::new();
+    let mut sha = Sha1::default();
     let mut left = len as usize;
     while left > 0 {
         let part = left.min(ZEROS.len());
         sha.update(&ZEROS[..part]);
         left -= part;
     }
-    sha.finalize().into()
+    sha.finish()
 }
 
 static ZEROS: [u8; 4096] = [0; 4096];

@@ -3,7 +3,8 @@
 //! [`Disk`] holds all the logic and names no system call; it stands on [`Files`], which is [`OsFiles`] in
 //! the program and memory in a simulated world. Bytes are written to their final place from the buffer
 //! they came in, neighbouring blocks in one call, and hashed from that same buffer when they come in
-//! order; what came out of order is read back. Nothing holds a piece in memory.
+//! order, two pieces at once where the buffer has blocks of two (`sha1/`); what came out of order is read
+//! back. Nothing holds a piece in memory.
 //!
 //! ```text
 //! DiskOp::Write ─> runs of neighbours ─> spans of files ─> Files::write_at
@@ -40,6 +41,7 @@ mod mem;
 pub mod nodes;
 pub mod os;
 pub mod resume;
+mod sha1;
 pub mod store;
 mod verify;
 

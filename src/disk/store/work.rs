@@ -6,6 +6,7 @@ use std::mem;
 use super::write::Pending;
 use super::{Disk, scratch};
 use crate::base::bitfield::Bitfield;
+use crate::base::buffer::Buffer;
 use crate::base::ids::Piece;
 use crate::disk::content::Content;
 use crate::disk::error;
@@ -197,6 +198,9 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         if !over {
             // Several checks take turns, a slice each.
             self.checks.push_back(job);
+        } else if self.checks.is_empty() {
+            // What comes later reads less, and seldom.
+            self.scratch = Buffer::default();
         }
     }
 }

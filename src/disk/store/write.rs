@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
+use std::slice;
 
 use super::{Disk, scratch};
 use crate::base::ids::{Block, Piece};
@@ -24,6 +25,16 @@ pub(super) struct Pending {
     pub(super) index: u32,
     pub(super) offset: u64,
     pub(super) data: BlockData,
+    /// How the writing went; `Ok` before.
+    outcome: Result<(), DiskError>,
+    /// Whether the bytes in memory are what was written, and can be hashed.
+    is_as_written: bool,
+}
+
+impl Pending {
+    fn is_of_same_piece(&self, other: &Self) -> bool {
+        self.torrent == other.torrent && self.block.piece == other.block.piece
+    }
 }
 
 impl<F: Files, S: StateFiles> Disk<F, S> {
@@ -71,6 +82,8 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             index,
             offset: geometry.offset(block),
             data,
+            outcome: Ok(()),
+            is_as_written: false,
         });
     }
 
@@ -87,17 +100,19 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             let to = run_end(&pending, from);
             let run = &mut pending[from..to];
             self.finish_digests(run, done);
-            self.write_run(run, received, done);
+            self.write_run(run, received);
             from = to;
         }
+        self.hash(&pending, received);
+        done.extend(pending.iter_mut().map(answer_pending));
         // Only now is every claimed block on the disk, or given back.
         self.hash_late(&pending, late, done);
         pending.clear();
         self.pending = pending;
     }
 
-    /// Writes blocks that lie one behind the other, hashes what is in order, and answers each.
-    fn write_run(&mut self, run: &mut [Pending], received: &[u8], done: &mut VecDeque<DiskDone>) {
+    /// Writes blocks that lie one behind the other, and notes of each how it went.
+    fn write_run(&mut self, run: &mut [Pending], received: &[u8]) {
         let torrent = run[0].torrent;
         let Some(known) = self.torrents.get_mut(&torrent) else {
             return;
@@ -143,38 +158,66 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         for pending in run {
             let Pending { block, offset, .. } = *pending;
             let end = offset - first + u64::from(block.len);
-            let outcome = if end <= written {
-                Ok(())
-            } else {
-                result.clone()
-            };
+            if end > written {
+                pending.outcome = result.clone();
+            }
             if let Some(running) = known.running.get_mut(&block.piece) {
-                let padded = known.padded && content.has_padding(offset, u64::from(block.len));
-                match bytes(&pending.data, received) {
-                    Some(bytes) if outcome.is_ok() => {
-                        running.wrote(pending.index);
-                        // What counts as padding is zeros, whatever was sent: it is read back as zeros.
-                        if !padded {
-                            running.feed(block, bytes);
-                        }
-                    }
-                    Some(_) | None => running.release(pending.index),
+                if pending.outcome.is_ok() {
+                    running.wrote(pending.index);
+                    // What counts as padding is zeros, whatever was sent: it is read back as zeros.
+                    pending.is_as_written =
+                        !(known.padded && content.has_padding(offset, u64::from(block.len)));
+                } else {
+                    running.release(pending.index);
                 }
             }
-            let data = mem::replace(&mut pending.data, BlockData::Received(0..0));
-            done.push_back(answer(torrent, block, data, outcome));
         }
         if !known.is_meddled && self.files.is_meddled(torrent) {
             known.distrust();
         }
     }
 
+    /// Hashes what was written and stands in order, the blocks of two pieces at a time.
+    fn hash(&mut self, written: &[Pending], received: &[u8]) {
+        let mut pieces = written.chunk_by(Pending::is_of_same_piece);
+        while let Some(one) = pieces.next() {
+            let other = pieces.next().unwrap_or_default();
+            let (mut a, mut b) = (self.take_running(one), self.take_running(other));
+            let (mut of_a, mut of_b) = (one.iter(), other.iter());
+            loop {
+                let next_a = next_in_order(&a, &mut of_a, received);
+                let next_b = next_in_order(&b, &mut of_b, received);
+                if next_a.is_empty() && next_b.is_empty() {
+                    break;
+                }
+                Running::advance_both((&mut a, next_a), (&mut b, next_b));
+            }
+            self.put_running(one, a);
+            self.put_running(other, b);
+        }
+    }
+
+    /// Takes the running hash of these blocks' piece out, for a moment.
+    fn take_running(&mut self, of: &[Pending]) -> Running {
+        self.running_mut(of).map(mem::take).unwrap_or_default()
+    }
+
+    fn put_running(&mut self, of: &[Pending], running: Running) {
+        if let Some(place) = self.running_mut(of) {
+            *place = running;
+        }
+    }
+
+    fn running_mut(&mut self, of: &[Pending]) -> Option<&mut Running> {
+        let first = of.first()?;
+        let known = self.torrents.get_mut(&first.torrent)?;
+        known.running.get_mut(&first.block.piece)
+    }
+
     /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
     /// each of their pieces that is through.
     fn hash_late(&mut self, written: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
-        for group in
-            written.chunk_by(|a, b| a.torrent == b.torrent && a.block.piece == b.block.piece)
-        {
+        for group in written.chunk_by(Pending::is_of_same_piece) {
             let (torrent, piece) = (group[0].torrent, group[0].block.piece);
             if !self.catch_up(torrent, piece, late, done) {
                 continue;
@@ -271,6 +314,24 @@ fn bytes<'a>(data: &'a BlockData, received: &'a [u8]) -> Option<&'a [u8]> {
         BlockData::Joined { buffer, range } => (buffer, range),
     };
     from.get(range.clone())
+}
+
+/// The next of these blocks that is the next of its piece to be hashed, and none if there is none.
+fn next_in_order<'a>(
+    running: &Running,
+    blocks: &mut slice::Iter<'a, Pending>,
+    received: &'a [u8],
+) -> &'a [u8] {
+    blocks
+        .find(|pending| pending.is_as_written && running.is_next(pending.block))
+        .and_then(|pending| bytes(&pending.data, received))
+        .unwrap_or_default()
+}
+
+fn answer_pending(pending: &mut Pending) -> DiskDone {
+    let data = mem::replace(&mut pending.data, BlockData::Received(0..0));
+    let outcome = mem::replace(&mut pending.outcome, Ok(()));
+    answer(pending.torrent, pending.block, data, outcome)
 }
 
 fn answer(
