@@ -589,6 +589,11 @@ impl Files for OsFiles {
         }
         let left = tree.left.get(file.file as usize).copied().flatten();
         let left = left.filter(|_| tree.is_watched);
+        if let Some(left) = left
+            && !tree.is_lasting
+        {
+            return Ok(Some(left.stamp));
+        }
         // A file that is not open by now will hardly be used again: it is not kept open.
         let opened;
         let fd = if let Some(open) = self.open.get(&file) {

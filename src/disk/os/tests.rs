@@ -524,6 +524,36 @@ fn where_files_can_not_be_watched_their_times_do_not_count() {
 }
 
 #[test]
+fn where_nothing_outlasts_the_power_nothing_is_opened_to_be_synced() {
+    let mut scene = Scene::new(B, &[("d/a", B, Regular), ("d/b", B, Regular)]);
+    scene.add().expect("an empty place");
+    let tree = scene.store.files_mut().torrents.get_mut(&torrent(0));
+    tree.expect("it was added").is_lasting = false;
+    assert_eq!(scene.write(0, 0..1), []);
+    let found = std_fs::metadata(scene.scratch.path("out/t/d/a")).expect("made");
+    let files = scene.store.files_mut();
+    files.open.clear();
+    let a = FileId {
+        torrent: torrent(0),
+        file: 0,
+    };
+    let stamp = files
+        .sync(a)
+        .expect("nothing to fail")
+        .expect("it is there");
+    let since = found
+        .modified()
+        .expect("known")
+        .duration_since(SystemTime::UNIX_EPOCH);
+    assert_eq!(stamp.size, B);
+    assert_eq!(
+        i128::from(stamp.modified),
+        since.expect("later").as_nanos() as i128
+    );
+    assert!(files.open.is_empty() && files.synced.is_empty());
+}
+
+#[test]
 fn a_directory_removed_under_us_is_made_again() {
     let mut scene = Scene::new(B, &[("d/a", B, Regular), ("d/b", B, Regular)]);
     scene.add().expect("an empty place");
@@ -543,6 +573,8 @@ fn a_file_is_synced_with_the_directories_in_which_something_was_made() {
     ];
     let mut scene = Scene::new(B, &files);
     scene.add().expect("an empty place");
+    let tree = scene.store.files_mut().torrents.get_mut(&torrent(0));
+    tree.expect("it was added").is_lasting = true;
     let synced = |scene: &mut Scene| {
         let synced = scene.store.files_mut().synced.get(&torrent(0)).cloned();
         Vec::from_iter(synced.unwrap_or_default())

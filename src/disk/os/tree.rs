@@ -11,7 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::parts::{self, Parts};
-use super::watch::{Left, is_watchable};
+use super::watch::{Left, is_lasting, is_watchable};
 use crate::disk::error::{refused, system};
 use crate::disk::files::{FileId, Place, Room, Stamp};
 use crate::engine::io::{DiskError, DiskErrorKind};
@@ -28,6 +28,8 @@ pub(super) struct Tree {
     pub(super) left: Vec<Option<Left>>,
     /// Whether it is seen when somebody else writes to the files.
     pub(super) is_watched: bool,
+    /// Whether what is synced is there after a power cut: not if all of it is in memory.
+    pub(super) is_lasting: bool,
     /// A file that somebody else had a hand in since they were looked at.
     pub(super) meddled: Option<u32>,
     /// Space as it was at the last look.
@@ -78,6 +80,7 @@ impl Tree {
             files: Vec::new(),
             left: Vec::new(),
             is_watched: is_watchable(&root),
+            is_lasting: is_lasting(&root),
             meddled: None,
             room: None,
             parts: Some(Parts::of(meta)).filter(|_| meta.files.len() > 1),
@@ -222,7 +225,10 @@ impl Tree {
     /// A file was written to: this is how it is left.
     pub(super) fn leave(&mut self, file: u32, fd: impl AsFd) {
         if let Some(left) = self.left.get_mut(file as usize) {
-            *left = Left::now(fd).filter(|_| self.is_watched);
+            let stat = fs::fstat(fd).ok();
+            // Another file system may be mounted somewhere below.
+            self.is_lasting |= stat.as_ref().is_some_and(|it| it.st_dev != self.device);
+            *left = stat.as_ref().map(Left::of).filter(|_| self.is_watched);
         }
     }
 

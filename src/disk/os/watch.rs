@@ -68,6 +68,14 @@ pub(super) fn is_watchable(root: &OwnedFd) -> bool {
     fs::fstatfs(root).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
 }
 
+/// Whether files of this file system are there after a power cut, if they were synced.
+pub(super) fn is_lasting(root: &OwnedFd) -> bool {
+    !fs::fstatfs(root).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
+}
+
+/// The `f_type` of a file system in memory.
+const TMPFS: u64 = 0x0102_1994;
+
 /// The `f_type` of ext2 to ext4, XFS, Btrfs, F2FS, UBIFS, tmpfs and overlayfs.
 const LOCAL: [u64; 7] = [
     0xef53,
@@ -75,6 +83,6 @@ const LOCAL: [u64; 7] = [
     0x9123_683e,
     0xf2f5_2010,
     0x2405_1905,
-    0x0102_1994,
+    TMPFS,
     0x794c_7630,
 ];
