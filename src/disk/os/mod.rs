@@ -40,7 +40,8 @@ pub struct OsFiles {
     directories: Vec<Directory>,
     /// Directories that were synced in this run, and in which nothing was made since.
     synced: BTreeMap<TorrentId, BTreeSet<String>>,
-    /// Files of which somebody asks whether they are touched, as they were then, or as we left them.
+    /// Files of which somebody asks whether they are touched, as they were then, or as we left them. One that lies in the
+    /// part file is touched whenever that is written to, by us as well.
     looks: BTreeMap<FileId, Look>,
 }
 

@@ -104,6 +104,7 @@ impl Tree {
         let mut wanted = 0u64;
         let mut here: Option<(&str, OwnedFd)> = None;
         let mut missing: Option<&str> = None;
+        let mut is_lasting = self.is_lasting;
         let targets = self.meta.files.iter().zip(seen.iter_mut().zip(&mut left));
         let parts = self.look_at_parts();
         for (index, (entry, (seen, left))) in (0..).zip(targets) {
@@ -141,6 +142,8 @@ impl Tree {
             };
             let path = || self.place.root.join(&entry.path);
             let found = look(parent, name, path)?;
+            // Another file system may be mounted somewhere below.
+            is_lasting |= found.as_ref().is_some_and(|it| it.st_dev != self.device);
             if is_wanted || found.is_some() {
                 *left = found.as_ref().map(Left::of);
             }
@@ -171,6 +174,7 @@ impl Tree {
         };
         self.files = seen;
         self.left = left;
+        self.is_lasting = is_lasting;
         self.meddled = None;
         self.room = self.root().ok().and_then(|root| {
             let stat = fs::fstatvfs(&root).ok().filter(|_| !self.place.read_only)?;
@@ -358,6 +362,8 @@ impl Tree {
             return Err(Errno::NODEV);
         }
         self.device = fs::fstat(&fd)?.st_dev;
+        self.is_watched = is_watchable(&fd);
+        self.is_lasting = is_lasting(&fd);
         Ok(fd)
     }
 
