@@ -43,7 +43,7 @@ impl Default for Memory {
         Self {
             receive: RECEIVE,
             send: BUFFER,
-            read_back: 2 * BUFFER,
+            read_back: BUFFER,
             peers: usize::MAX,
             requests: limits::REQQ,
             socket: None,

@@ -7,8 +7,7 @@ use crate::base::ids::{Block, Piece};
 use crate::base::limits;
 use crate::disk::content::Content;
 use crate::disk::files::Files;
-use crate::disk::sha1::{Sha1, update_both};
-use crate::disk::verify::sha1;
+use crate::disk::sha1::{Sha1, sha1, update_both};
 use crate::engine::io::{DiskDone, DiskError, TorrentId};
 
 /// The check of a torrent's existing data, from its first byte to its last. Pieces that are trusted are not read,
@@ -64,12 +63,14 @@ impl Check {
                 return true;
             }
             if let Some(sample) = self.samples.last_mut() {
-                if let Some(good) = sample.slice(content, scratch, budget) {
-                    self.judge_sample(good);
+                if let Some(verdict) = sample.slice(content, scratch, budget) {
+                    self.judge_sample(verdict == Ok(true));
                 }
                 continue;
             }
-            match self.step(content, scratch, done) {
+            let most = scratch.len();
+            let most = most.min((*budget).min(most).next_multiple_of(BLOCK));
+            match self.step(content, &mut scratch[..most], done) {
                 Ok(cost) => *budget = budget.saturating_sub(cost),
                 Err(error) => {
                     done.push_back(self.ended(Some(error)));
@@ -232,7 +233,7 @@ impl Check {
     }
 }
 
-/// The hashing of one piece that should be good. If it can't be read, it is not.
+/// The hashing of one piece that should be good.
 pub(super) struct Proof {
     pub(super) torrent: TorrentId,
     pub(super) piece: Piece,
@@ -256,24 +257,24 @@ impl Proof {
         self.hashed > 0
     }
 
-    /// Goes on until `budget` is used up; the verdict when it is known.
+    /// Goes on until `budget` is used up; the verdict when it is known, or why it can't be.
     pub(super) fn slice<F: Files>(
         &mut self,
         content: &mut Content<'_, F>,
         scratch: &mut [u8],
         budget: &mut usize,
-    ) -> Option<bool> {
+    ) -> Option<Result<bool, DiskError>> {
         let (piece, geometry) = (self.piece, content.meta.geometry);
         while *budget > 0 {
             let begin = self.hashed;
             let len = (geometry.piece_len(piece) - begin).min(scratch.len() as u32);
             if len == 0 {
-                return Some(self.sha.finish() == content.meta.hash(piece));
+                return Some(Ok(self.sha.finish() == content.meta.hash(piece)));
             }
             let part = &mut scratch[..len as usize];
             let offset = geometry.offset(Block { piece, begin, len });
-            if content.read_exact(offset, part).is_err() {
-                return Some(false);
+            if let Err(error) = content.read_exact(offset, part) {
+                return Some(Err(error));
             }
             self.sha.update(part);
             self.hashed += len;
@@ -365,6 +366,8 @@ static ZEROS: [u8; 4096] = [0; 4096];
 
 /// Longest piece whose hash over zeros is worth knowing: it is made at once, in a few milliseconds.
 const ZEROS_MAX: usize = 4 << 20;
+
+const BLOCK: usize = limits::BLOCK as usize;
 
 /// What a piece costs that is judged without reading it, in bytes hashed in that time.
 const UNREAD_COST: usize = 32;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::rng::Rng;
 use crate::disk::files::{FileId, Files, Place, Stamp};
-use crate::disk::verify::sha1;
+use crate::disk::sha1::sha1;
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 

@@ -1,7 +1,5 @@
 //! The running hash of a piece that is being written.
 
-use sha1::Digest as _;
-
 use crate::base::ids::Block;
 use crate::base::limits;
 use crate::disk::sha1::{Sha1, update_both};
@@ -117,15 +115,11 @@ impl Running {
     }
 }
 
-/// The SHA-1 of `bytes`.
-pub(super) fn sha1(bytes: &[u8]) -> [u8; 20] {
-    sha1::Sha1::digest(bytes).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::ids::Piece;
+    use crate::disk::sha1::sha1;
 
     const LEN: u32 = 3 * limits::BLOCK + 100;
 

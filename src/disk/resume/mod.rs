@@ -47,7 +47,7 @@ use crate::base::ids::{Block, Piece};
 use crate::base::time::{Instant, earliest};
 use crate::disk::error::DiskWarning;
 use crate::disk::files::{FileId, Files, Place};
-use crate::disk::verify::sha1;
+use crate::disk::sha1::sha1;
 use crate::engine::io::{DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::{FileKind, Metainfo};
 

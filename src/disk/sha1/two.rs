@@ -4,21 +4,12 @@
 //! of what processors with AVX-512 have (Intel from Ice Lake on in servers, AMD from Zen 4 on); elsewhere the two go one
 //! after the other.
 
+use fearless_simd::x86::Avx512;
 use fearless_simd::{Level, prelude::*, u8x16, u32x4};
-use sha1::block_api::compress;
 
-use super::STEP;
-
-/// Hashes as many steps for each of two states: both slices are of one length.
-pub(super) fn compress_two(states: [&mut [u32; 5]; 2], blocks: [&[[u8; STEP]]; 2]) {
-    match Level::new().as_avx512() {
-        Some(avx512) => interleaved(avx512, states, blocks),
-        None => {
-            let ([a, b], [of_a, of_b]) = (states, blocks);
-            compress(a, of_a);
-            compress(b, of_b);
-        }
-    }
+/// That the processor has them.
+pub(super) fn instructions() -> Option<Avx512> {
+    Level::new().as_avx512()
 }
 
 /// Four rounds with the function and constant of that number, for each stream and its words.
@@ -41,7 +32,11 @@ macro_rules! words {
 }
 
 fearless_simd::kernel!(
-    fn interleaved(avx512: Avx512, states: [&mut [u32; 5]; 2], blocks: [&[[u8; 64]]; 2]) {
+    pub(super) fn interleaved(
+        avx512: Avx512,
+        states: [&mut [u32; 5]; 2],
+        blocks: [&[[u8; 64]]; 2],
+    ) {
         use core::arch::x86_64::*;
 
         /// A to D with A on top, E on top, A to D before the last four rounds, and the last sixteen words.

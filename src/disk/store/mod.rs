@@ -107,7 +107,7 @@ pub struct Disk<F, S = OsState> {
     vouching: VecDeque<Proof>,
     /// What is read back goes through here; empty until the first job.
     scratch: Buffer,
-    /// As large as that.
+    /// Bytes read back at once.
     read_back: usize,
 }
 
@@ -158,6 +158,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
     /// Reads back at most so many bytes at once: a block at least.
     pub fn set_read_back(&mut self, bytes: usize) {
         self.read_back = bytes.max(limits::BLOCK as usize);
+        self.scratch = Buffer::default();
     }
 
     /// The files below.
@@ -325,15 +326,18 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         block: Block,
         out: &mut [u8],
     ) -> Result<bool, DiskError> {
+        let known = self.torrents.get(&torrent);
+        let known = known.ok_or_else(|| error::unknown("a torrent"))?;
+        if !known.meta.geometry.contains(block) || out.len() != block.len as usize {
+            return Err(error::unknown("a block"));
+        }
         if !self.vouches(torrent, block.piece) {
             return Ok(false);
         }
-        let known = self.torrents.get_mut(&torrent);
-        let known = known.ok_or_else(|| error::unknown("a torrent"))?;
+        let Some(known) = self.torrents.get_mut(&torrent) else {
+            return Err(error::unknown("a torrent"));
+        };
         let meta = &known.meta;
-        if !meta.geometry.contains(block) || out.len() != block.len as usize {
-            return Err(error::unknown("a block"));
-        }
         let files = &mut self.files;
         let mut content = Content {
             files,
@@ -444,10 +448,12 @@ fn world<F, S>(disk: &mut Disk<F, S>, torrent: TorrentId) -> World<'_, F, S> {
     }
 }
 
-/// The buffer for reading back, made at its first use.
+/// As much of the buffer for reading back, which is made when it is first used.
 fn scratch(buffer: &mut Buffer, bytes: usize) -> &mut [u8] {
-    buffer.resize(bytes);
-    buffer
+    if buffer.len() < bytes {
+        buffer.resize(bytes);
+    }
+    &mut buffer[..bytes]
 }
 
 #[cfg(test)]

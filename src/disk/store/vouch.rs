@@ -6,9 +6,9 @@
 //! ```text
 //!          read: not yet            its hash is right
 //! unknown --------------> asked for -----------------> vouched for: it is read
-//!    ^                     ^  |  |                            |
-//!    |             touched +--+  +--- wrong: it is lost       |
-//!    +--------------------------- touched, or written --------+
+//!    ^                        |  |                            |
+//!    |                        |  +--- wrong: it is lost       |
+//!    +------------------------+-- touched, or written --------+
 //! ```
 //!
 //! Whether a file was touched is looked at when the hashing begins, when it ends, and after each read: what is sent was
@@ -24,7 +24,7 @@ use crate::disk::content::Content;
 use crate::disk::files::{FileId, Files};
 use crate::disk::jobs::Proof;
 use crate::disk::resume::StateFiles;
-use crate::engine::io::{DiskDone, TorrentId};
+use crate::engine::io::{DiskDone, DiskError, DiskErrorKind, TorrentId};
 use crate::wire::metainfo::FileKind;
 
 impl<F: Files, S: StateFiles> Disk<F, S> {
@@ -35,9 +35,10 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             return true;
         };
         let vouches = vouched.has(piece);
-        // At most as many wait as there are peers to be sent something, each for one.
+        // Who is sent something waits for one piece, and asks again.
         let mut asked = self.vouching.iter();
-        if !vouches && !asked.any(|job| job.torrent == torrent && job.piece == piece) {
+        let is_asked = asked.any(|job| job.torrent == torrent && job.piece == piece);
+        if !vouches && !is_asked && self.vouching.len() < VOUCHING_MAX {
             self.vouching.push_back(Proof::new(torrent, piece));
         }
         vouches
@@ -80,7 +81,8 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         is_touched
     }
 
-    /// Goes on with the piece that was asked for first.
+    /// Goes on with the piece that was asked for first. One that is touched again and again is not hashed for ever: each
+    /// time somebody has to ask for it anew.
     pub(super) fn work_vouching(&mut self, budget: &mut usize, done: &mut VecDeque<DiskDone>) {
         let Some(job) = self.vouching.front() else {
             return;
@@ -100,14 +102,14 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             meta: &known.meta,
         };
         let scratch = scratch(&mut self.scratch, self.read_back);
-        let Some(good) = job.slice(&mut content, scratch, budget) else {
+        let Some(verdict) = job.slice(&mut content, scratch, budget) else {
             return;
         };
-        if good && self.is_touched(torrent, piece) {
-            // It is begun anew.
+        let is_touched = verdict == Ok(true) && self.is_touched(torrent, piece);
+        self.vouching.pop_front();
+        if is_touched {
             return;
         }
-        self.vouching.pop_front();
         let Some(known) = self.torrents.get_mut(&torrent) else {
             return;
         };
@@ -115,26 +117,34 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         if known.running.contains_key(&piece) {
             return;
         }
-        if good {
-            known.vouched.as_mut().map(|vouched| vouched.insert(piece));
-            return;
-        }
         let block = Block {
             piece,
             begin: 0,
             len: known.meta.geometry.piece_len(piece),
         };
-        if let Some(resume) = &mut known.resume {
+        let error = match verdict {
+            Ok(true) => {
+                known.vouched.as_mut().map(|vouched| vouched.insert(piece));
+                return;
+            }
+            Ok(false) => None,
+            Err(error) => Some(error),
+        };
+        let is_changed = |error: &DiskError| error.kind == DiskErrorKind::Changed;
+        if let Some(resume) = &mut known.resume
+            && error.as_ref().is_none_or(is_changed)
+        {
             resume.handle_changed(block);
         }
         let spans =
             (known.meta.table).spans(known.meta.geometry.offset(block), u64::from(block.len));
         let mut files = spans.map(|span| span.file);
         let file = files.find(|file| known.meta.files[*file as usize].kind == FileKind::Regular);
-        let error = self.files.changed(FileId {
+        let file = FileId {
             torrent,
             file: file.unwrap_or(0),
-        });
+        };
+        let error = error.unwrap_or_else(|| self.files.changed(file));
         done.push_back(DiskDone::ReadFailed {
             torrent,
             block,
@@ -142,3 +152,6 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         });
     }
 }
+
+/// Pieces that wait to be hashed for those who ask for them.
+const VOUCHING_MAX: usize = 64;

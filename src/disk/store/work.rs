@@ -8,6 +8,7 @@ use super::{Disk, scratch};
 use crate::base::bitfield::Bitfield;
 use crate::base::buffer::Buffer;
 use crate::base::ids::Piece;
+use crate::base::memory;
 use crate::disk::content::Content;
 use crate::disk::error;
 use crate::disk::files::Files;
@@ -133,12 +134,12 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             None => self.proofs.push_front(job),
             // It was lost and is being written anew.
             Some(_) if known.running.contains_key(&piece) => {}
-            Some(true) => {
+            Some(Ok(true)) => {
                 if let Some(resume) = &mut known.resume {
                     resume.handle_good(piece);
                 }
             }
-            Some(false) => done.push_back(DiskDone::ReadFailed {
+            Some(Ok(false) | Err(_)) => done.push_back(DiskDone::ReadFailed {
                 torrent,
                 block: known.meta.geometry.block(piece, 0),
                 error: DiskError {
@@ -167,10 +168,15 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             torrent,
             meta: &known.meta,
         };
+        // Two pieces are read to be hashed at once, unless memory is short.
+        let read = match self.read_back {
+            memory::BUFFER => 2 * memory::BUFFER,
+            bytes => bytes,
+        };
         let said = done.len();
         let over = job.slice(
             &mut content,
-            scratch(&mut self.scratch, self.read_back),
+            scratch(&mut self.scratch, read),
             budget,
             done,
             enough,

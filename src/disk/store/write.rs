@@ -71,6 +71,8 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         }
         if let Some(vouched) = &mut known.vouched {
             vouched.remove(block.piece);
+            self.vouching
+                .retain(|job| job.torrent != torrent || job.piece != block.piece);
         }
         if !running.claim(index) {
             // One writer a block: what was hashed is what is on the disk.
