@@ -251,8 +251,8 @@ the same torrent is already running there
 check, seed: some of the data is not there
 .SH SIGNALS
 The first SIGINT or SIGTERM says goodbye to trackers and ends within three seconds, the second ends at once.
-SIGHUP opens the log file anew, and ends nothing that downloads or seeds. The other commands it ends as SIGTERM does,
-with exit status 6, unless it is ignored, as below nohup.
+SIGHUP opens the log file anew, and ends nothing that downloads or seeds.
+It ends check, create, show, magnet and scrape as SIGTERM does, with exit status 6, unless it is ignored, as below nohup.
 .SH MESSAGES
 An error is one line on standard error: what, where, and what happens next, as in
 .PP

@@ -13,8 +13,8 @@
 //!
 //! The price is at most [`REST`] of delay, paid by a swarm that is slow anyway. Who fills its buffer meanwhile would pay
 //! more: it could send no faster than a buffer a rest. The kernel makes a buffer larger whose bytes are read fast; one
-//! whose size was fixed (`--mem-limit`) stays as it is, and if it was full there is no rest for a while. [`super::bulk`] is the other
-//! end: one peer that sends much.
+//! whose size was fixed (`--mem-limit`) stays as it is, and if it was full there is no rest for a while.
+//! [`super::bulk`] is the other end: one peer that sends much.
 
 use std::time::Duration;
 

@@ -258,6 +258,7 @@ impl Torrent {
     /// The check is through.
     pub fn handle_check_ended(&mut self, cx: &mut Context<'_>, error: Option<DiskError>) {
         self.checking = None;
+        self.lost_said.clear();
         let have = self.pieces.have().count();
         cx.out.push_back(Output::Event(Event::Checked {
             torrent: self.id,

@@ -303,6 +303,8 @@ impl Pieces {
         };
         let slot = &mut begun.slots[index];
         slot.asked = slot.asked.saturating_sub(1);
+        // It may have been the one that gave: then a third may be asked once too often, which costs a block.
+        slot.hopeful = false;
         if slot.is_free() {
             self.freed(block.piece, index);
         }
