@@ -8,7 +8,8 @@
 //!         a window with BUSY_TURNS turns that moved fewer than MOVED_MAX bytes
 //!  awake  ------------------------------------------------------------------->  calm
 //!         <-------------------------------------------------------------------
-//!      a turn that moved TURN_MAX bytes, or all that a socket's buffer holds; a window without a turn
+//!      a turn that moved TURN_MAX bytes, or all that a socket's buffer holds, or in which somebody connected;
+//!      a window without a turn
 //! ```
 //!
 //! The price is at most [`REST`] of delay, paid by a swarm that is slow anyway. Who fills its buffer meanwhile would pay
@@ -20,8 +21,8 @@ use std::time::Duration;
 
 use crate::base::time::Instant;
 
-/// How far apart turns are when it is calm: 16 a second. Requests for three seconds are in flight, so no peer runs dry.
-pub(super) const REST: Duration = Duration::from_millis(60);
+/// How far apart turns are when it is calm: 11 a second. Requests for three seconds are in flight, so no peer runs dry.
+pub(super) const REST: Duration = Duration::from_millis(90);
 
 /// Whether it is calm, from what the turns did lately.
 #[derive(Debug, Default)]
@@ -42,6 +43,11 @@ impl Calm {
         let (all, filled) = self.turn;
         let fills = buffer.is_some_and(|buffer| bytes >= buffer);
         self.turn = (all + bytes, filled || fills);
+    }
+
+    /// Somebody connected: more may come, and greetings must not pile up.
+    pub(super) fn handle_arrival(&mut self) {
+        self.turn.0 += TURN_MAX;
     }
 
     /// The turn at `now` is over.
@@ -110,15 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn many_turns_that_move_little_are_spread_to_sixteen_a_second() {
+    fn many_turns_that_move_little_are_spread_to_eleven_a_second() {
         let mut calm = Calm::default();
         turns(&mut calm, 1000, 10, 16_384);
         assert_eq!(calm.rest(at(1990)), REST);
         assert_eq!(calm.rest(at(2000)), REST - Duration::from_millis(10));
         assert_eq!(calm.rest(at(2100)), Duration::ZERO);
         // At its own pace it stays calm.
-        turns(&mut calm, 2010, 60, 50_000);
-        assert_eq!(calm.rest(at(2970)), REST);
+        turns(&mut calm, 2010, 90, 50_000);
+        assert_eq!(calm.rest(at(3000)), REST);
     }
 
     #[test]
@@ -139,8 +145,13 @@ mod tests {
         calm.handle_turn(at(2000));
         assert_eq!(calm.rest(at(2000)), Duration::ZERO);
         turns(&mut calm, 2010, 10, 0);
-        turn(&mut calm, 4000, 0);
-        assert_eq!(calm.rest(at(4000)), Duration::ZERO);
+        assert_eq!(calm.rest(at(3000)), REST);
+        calm.handle_arrival();
+        turn(&mut calm, 3010, 0);
+        assert_eq!(calm.rest(at(3010)), Duration::ZERO);
+        turns(&mut calm, 3020, 10, 0);
+        turn(&mut calm, 5000, 0);
+        assert_eq!(calm.rest(at(5000)), Duration::ZERO);
     }
 
     #[test]

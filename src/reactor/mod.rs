@@ -471,6 +471,7 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
+        self.calm.handle_arrival();
         let wanted = host.session.accept(now, from);
         // First whatever made room for it is closed: its place in the table may be the new one's.
         host.settle(&mut self.net, now, &[], &mut self.heard);
