@@ -154,6 +154,9 @@ fn of_a_piece_that_is_gone_only_who_asks_for_it_hears_and_is_refused_it() {
     scene.run_to(11.0);
     lose(&mut scene, 1);
     assert_eq!(scene.sent(asks), ["choke", "reject 1/0"]);
+    // Who asks later finds no answer there, and is told so by an end if nothing else can tell it.
+    scene.says(other, Message::Request(block));
+    assert!(scene.is_closed(other));
 }
 
 fn lose(scene: &mut Scene, piece: u32) {

@@ -272,6 +272,9 @@ impl Torrent {
             && peer.upload.push(block);
         if !served && peer.fast() {
             peer.send(cx.now, Message::Reject(block));
+        } else if !served && !peer.choked && self.pieces.is_lost(block.piece) {
+            // It believes that the piece is there, and there is no way to tell it.
+            return Err("disk.changed");
         }
         self.serve(cx.now, peer);
         Ok(())

@@ -4,7 +4,7 @@
 //! neither has), being written, or written. A piece is begun by one peer, its owner; when the owner goes, the piece
 //! is an orphan and the next peer takes it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::base::bitfield::Bitfield;
@@ -23,6 +23,8 @@ pub struct Pieces {
     /// How many of the wanted ones are not there.
     missing: u32,
     begun: BTreeMap<Piece, Begun>,
+    /// The pieces that were there and are not any more: peers may believe that they are.
+    lost: BTreeSet<Piece>,
     /// Free blocks of all begun pieces.
     free: u32,
 }
@@ -91,6 +93,7 @@ impl Pieces {
             wanted: None,
             missing: geometry.pieces(),
             begun: BTreeMap::new(),
+            lost: BTreeSet::new(),
             free: 0,
         }
     }
@@ -156,6 +159,7 @@ impl Pieces {
         if self.have.insert(piece) && self.wants(piece) {
             self.missing -= 1;
         }
+        self.lost.remove(&piece);
         self.forget(piece)
     }
 
@@ -169,7 +173,15 @@ impl Pieces {
     pub fn lose(&mut self, piece: Piece) -> bool {
         let was_there = self.have.remove(piece);
         self.missing += u32::from(was_there && self.wants(piece));
+        if was_there {
+            self.lost.insert(piece);
+        }
         was_there
+    }
+
+    /// Whether a piece was there once and is not any more.
+    pub fn is_lost(&self, piece: Piece) -> bool {
+        self.lost.contains(&piece)
     }
 
     /// Begins a piece for a peer.
