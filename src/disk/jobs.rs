@@ -17,6 +17,8 @@ pub(super) struct Check {
     at: u64,
     /// Up to here, a border of pieces, the files are known to be long enough.
     there: u64,
+    /// The piece at this offset was asked about: whether it is a hole.
+    asked: Option<(u64, bool)>,
     sha: Sha1,
     zeros: Option<[u8; 20]>,
     trusted: Bitfield,
@@ -31,6 +33,7 @@ impl Check {
             torrent,
             at: 0,
             there: 0,
+            asked: None,
             sha: Sha1::default(),
             zeros: None,
             trusted,
@@ -133,14 +136,20 @@ impl Check {
             return Ok(Some(false));
         }
         let whole = len == content.meta.geometry.piece_length();
-        if !whole || len as usize > ZEROS_MAX || !content.is_hole(self.at, u64::from(len)) {
+        let is_hole = match self.asked {
+            Some((at, is_hole)) if at == self.at => is_hole,
+            Some(_) | None => content.is_hole(self.at, u64::from(len)),
+        };
+        if !whole || len as usize > ZEROS_MAX || !is_hole {
             return Ok(None);
         }
         let zeros = *self.zeros.get_or_insert_with(|| sha1_of_zeros(len));
         Ok(Some(content.meta.hash(piece) == zeros))
     }
 
-    /// Moves `there` over the next piece, and over more of them if they are small and to be read as well.
+    /// Moves `there` over the next piece, and over more of them if they are small and to be read as well. Of the piece
+    /// behind it is asked now whether it is a hole: what was reserved and never written is data once the system has read
+    /// it along with what lies before it.
     fn look_ahead<F: Files>(
         &mut self,
         content: &mut Content<'_, F>,
@@ -149,12 +158,13 @@ impl Check {
         let geometry = content.meta.geometry;
         let step = u64::from(geometry.piece_length());
         self.there = (self.at + step).min(geometry.total());
-        while self.there < geometry.total() && self.there + step <= self.at + read {
-            if self.trusted.has(Piece((self.there / step) as u32)) {
-                break;
-            }
+        while self.there < geometry.total() && !self.trusted.has(Piece((self.there / step) as u32))
+        {
             let len = step.min(geometry.total() - self.there);
-            if !content.is_there(self.there, len)? || content.is_hole(self.there, len) {
+            let is_hole = content.is_hole(self.there, len);
+            self.asked = Some((self.there, is_hole));
+            let fits = self.there + step <= self.at + read;
+            if !fits || is_hole || !content.is_there(self.there, len)? {
                 break;
             }
             self.there += len;

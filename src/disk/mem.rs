@@ -26,6 +26,9 @@ pub(super) struct MemFiles {
     pub(super) bite: Option<usize>,
     /// Whether zeros are holes.
     pub(super) holes: bool,
+    /// Bytes that the system reads along behind each read, and where that ended: they are no hole then.
+    pub(super) reads_along: u64,
+    along_to: u64,
     /// The time that a write gives its file.
     pub(super) clock: i64,
     pub(super) times: BTreeMap<FileId, i64>,
@@ -124,6 +127,7 @@ impl Files for MemFiles {
         let got = rest.len().min(out.len());
         out[..got].copy_from_slice(&rest[..got]);
         self.reads.push((file.file, offset, got));
+        self.along_to = offset + got as u64 + self.reads_along;
         Ok(got)
     }
 
@@ -135,7 +139,9 @@ impl Files for MemFiles {
     fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool {
         let content = self.files.get(&file).map_or(&[][..], |content| content);
         let rest = content.get(offset as usize..).unwrap_or(&[]);
-        self.holes && rest.iter().take(len as usize).all(|byte| *byte == 0)
+        let was_read =
+            (self.along_to - self.reads_along.min(self.along_to)..self.along_to).contains(&offset);
+        self.holes && !was_read && rest.iter().take(len as usize).all(|byte| *byte == 0)
     }
 
     fn finish(&mut self, _: TorrentId) -> Result<(), DiskError> {
