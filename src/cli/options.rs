@@ -152,6 +152,7 @@ impl Options {
         config.pex &= !taker.flag("--no-pex");
         set_some(&mut config.ca_file, taker.value("--ca-file", values::path)?);
         plan.force = taker.flag("--force");
+        plan.recheck = taker.flag("--recheck");
         plan.exit_on_full = taker.flag("--exit-on-full");
         plan.verify_on_upload = taker.flag("--verify-on-upload");
         set(

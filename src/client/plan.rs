@@ -50,6 +50,8 @@ pub struct Plan {
     pub allocate: Allocate,
     /// Whether existing files that are too long are cut.
     pub force: bool,
+    /// Whether everything that is there is hashed, whatever earlier runs remember.
+    pub recheck: bool,
     /// The files that are wanted; none named: all of them.
     pub select: Vec<Choice>,
     /// The files that come before the others.
@@ -79,6 +81,7 @@ impl Default for Plan {
             peers: Vec::new(),
             allocate: Allocate::Sparse,
             force: false,
+            recheck: false,
             select: Vec::new(),
             first: Vec::new(),
             sequential: false,
@@ -98,6 +101,7 @@ impl Plan {
         Place {
             allocate: self.allocate,
             force: self.force,
+            recheck: self.recheck,
             read_only: self.goal.only_reads(),
             verify_on_upload: self.verify_on_upload,
             // A check believes nothing, and may run beside a download.

@@ -411,6 +411,24 @@ fn a_second_process_on_the_same_torrent_ends_with_7_and_names_the_first() {
 }
 
 #[test]
+fn a_change_that_keeps_size_and_time_is_found_by_recheck() {
+    let scene = Scene::new("recheck", 400 * PIECE);
+    let done = scene.run(&["x.torrent", "-o", "seed", "--port", "0"]);
+    assert_eq!(done.code(), 0, "{done:?}");
+    let path = scene.path("seed/x.bin");
+    let time = std::fs::metadata(&path).and_then(|found| found.modified());
+    let mut bytes = scene.payload.clone();
+    bytes[7 * PIECE] ^= 1;
+    scene.write("seed/x.bin", &bytes);
+    let file = std::fs::File::options().write(true).open(&path);
+    let set = file.and_then(|file| file.set_modified(time.expect("it is there")));
+    set.expect("it is ours");
+    let seed = ["seed", "x.torrent", "-o", "seed", "--port", "0"];
+    let ended = scene.run(&[&seed[..], &["--seed-time", "1s", "--recheck"]].concat());
+    assert_eq!(ended.code(), 8, "{ended:?}");
+}
+
+#[test]
 fn two_processes_never_write_the_same_files_whatever_their_state_directories() {
     let scene = Scene::new("claimed", 20 * PIECE);
     let (_seeder, address) = Running::seeder(&scene, &["--max-upload-rate", "64k"]);

@@ -72,14 +72,14 @@ _minitorrent() {
             return ;;
         *)
             case ${COMP_WORDS[1]} in
-                seed) options='-o --output-directory --max-peers --peers --stop-timeout --select --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --verify-on-upload --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                seed) options='-o --output-directory --max-peers --peers --stop-timeout --select --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --verify-on-upload --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --max-torrent-size --state-dir --recheck --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
                 check) options='-o --output-directory --select --max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 show) options='--max-torrent-size --json --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 magnet) options='--max-torrent-size --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 create) options='-o --output-directory --force --json --log-level --log-file -v --verbose -q --quiet --tracker --web-seed --piece-length --private --name --comment --source --creation-date -h --help -V --version' ;;
                 scrape) options='--ipv4 --ipv6 --tcp-only --ca-file --max-torrent-size --config --user-agent --log-level --log-file -v --verbose -q --quiet --torrent -h --help -V --version' ;;
                 demo) options='--progress --json --log-level --log-file -v --verbose -q --quiet --use-progress-bar --size -h --help -V --version' ;;
-                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --select --first --sequential --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --verify-on-upload --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --save-torrent --allocate --force --exit-on-full --max-torrent-size --state-dir --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
+                *) options='-o --output-directory --max-peers --peers --seed --stop-timeout --select --first --sequential --max-download-rate --max-upload-rate --seed-ratio --seed-time --super-seed --verify-on-upload --port --ipv4 --ipv6 --tcp-only --ca-file --no-dht --no-lsd --no-pex --dht-entry-point --save-torrent --allocate --force --exit-on-full --max-torrent-size --state-dir --recheck --config --user-agent --peer-id-prefix --mem-limit --progress --json --log-level --log-file -v --verbose -q --quiet --torrent --use-progress-bar -h --help -V --version' ;;
             esac
             if [[ $current == -* ]]; then
                 words=$(compgen -W "$options" -- "$current")

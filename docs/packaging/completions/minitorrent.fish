@@ -35,6 +35,7 @@ complete -c minitorrent -l force -d 'An existing file that is longer than the to
 complete -c minitorrent -l exit-on-full -d 'End with exit status 4 when the disk is full'
 complete -c minitorrent -l max-torrent-size -x -d 'The largest torrent file that is read, in bytes or with k, M or G'
 complete -c minitorrent -l state-dir -x -a '(__fish_complete_directories)' -d 'The directory in which it is remembered what is there, so that the next start need not hash it'
+complete -c minitorrent -l recheck -d 'Hashes everything that is there'
 complete -c minitorrent -l config -r -F -d 'A configuration file'
 complete -c minitorrent -l user-agent -x -d 'The name and version that trackers and peers are told'
 complete -c minitorrent -l peer-id-prefix -x -d 'How our peer id begins: up to 12 visible ASCII characters, the rest is random'

@@ -156,8 +156,10 @@ impl FileState {
     }
 }
 
-/// How long after the last note of it a write may have come, in nanoseconds: a second, and a disk that is slow.
-pub(super) const BEAT_SLACK: i64 = 30_000_000_000;
+/// How long after the last note of it a write may have come, in nanoseconds. A third of it after the last note another
+/// is made before anything is written; the rest is for a write that waits. Whatever somebody else does to a file within
+/// this time after a kill is taken for ours.
+pub(super) const BEAT_SLACK: i64 = 4_000_000_000;
 /// The same after a power cut, which may take the last notes with it: the kernel keeps them to itself for half a
 /// minute.
 pub(super) const CUT_SLACK: i64 = 120_000_000_000;
