@@ -173,8 +173,8 @@ fn what_an_answer_promises_beyond_256_records_is_not_looked_at() {
     }
 }
 
-#[test]
-fn a_truncated_answer_is_asked_for_again_over_tcp() {
+/// A world that was answered with one address and the word that there are more, and what it had asked.
+fn truncated() -> (World, Sent) {
     let config = ResolverConfig {
         families: Families::V4,
         ..ResolverConfig::from_text(ONE, "")
@@ -185,6 +185,12 @@ fn a_truncated_answer_is_asked_for_again_over_tcp() {
     let mut bytes = answer(&udp.bytes, 0, &[a("t.example", 60, 1)], &[]);
     bytes[2] |= 2;
     world.reply(&udp, &bytes);
+    (world, udp)
+}
+
+#[test]
+fn a_truncated_answer_is_asked_for_again_over_tcp() {
+    let (mut world, udp) = truncated();
     let (socket, to) = world.connects[0];
     assert_eq!((to, world.closed.clone()), (udp.to, vec![udp.socket]));
     world.event(socket, SocketEvent::Connected);
@@ -206,16 +212,7 @@ fn a_truncated_answer_is_asked_for_again_over_tcp() {
 #[test]
 fn without_a_way_over_tcp_the_truncated_addresses_do() {
     for is_silent in [false, true] {
-        let config = ResolverConfig {
-            families: Families::V4,
-            ..ResolverConfig::from_text(ONE, "")
-        };
-        let mut world = World::with(config);
-        world.resolve("t.example");
-        let udp = world.question("t.example", A);
-        let mut bytes = answer(&udp.bytes, 0, &[a("t.example", 60, 1)], &[]);
-        bytes[2] |= 2;
-        world.reply(&udp, &bytes);
+        let (mut world, udp) = truncated();
         if is_silent {
             world.run_until(ms(2_999));
             assert!(world.resolved.is_empty());
