@@ -190,7 +190,7 @@ pub(super) fn torrent(number: u64) -> TorrentId {
 }
 
 /// `len` bytes that repeat nowhere near.
-pub(super) fn content(len: usize) -> Vec<u8> {
+pub(crate) fn content(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -201,7 +201,7 @@ pub(super) fn content(len: usize) -> Vec<u8> {
 
 /// A torrent of `content` in files of these paths, lengths and kinds: one file alone goes by its path,
 /// several lie below `t/`.
-pub(super) fn meta(
+pub(crate) fn meta(
     piece_length: u32,
     files: &[(&str, u64, FileKind)],
     content: &[u8],

@@ -37,7 +37,7 @@ mod error;
 pub mod files;
 mod jobs;
 #[cfg(test)]
-mod mem;
+pub(crate) mod mem;
 pub mod nodes;
 pub mod os;
 pub mod resume;

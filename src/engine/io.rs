@@ -2,7 +2,8 @@
 //!
 //! The shell (the reactor, or the simulator) drives a [`Session`](crate::engine) by one law: *handle one
 //! input, drain `poll_output` to `None`, then handle the next.* A [`BlockData::Received`] range names bytes of
-//! the very buffer that the last [`Input::Received`] lent, so it is good only until the next input.
+//! the very buffer that the last [`Input::Received`] lent, so it is good only until the next input; or for as long as
+//! the shell keeps these bytes in a larger buffer, and says where ([`DiskOp::shift`]).
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -193,6 +194,20 @@ pub enum DiskOp {
         /// Which piece.
         piece: Piece,
     },
+}
+
+impl DiskOp {
+    /// The buffer that was lent begins `by` bytes into the one that the operation will be carried out with.
+    pub fn shift(&mut self, by: usize) {
+        if let DiskOp::Write {
+            data: BlockData::Received(range),
+            ..
+        } = self
+        {
+            range.start += by;
+            range.end += by;
+        }
+    }
 }
 
 /// Where the bytes of a block are.

@@ -78,7 +78,7 @@ impl Host {
         }
     }
 
-    /// Hands one thing in and carries out all that follows from it.
+    /// Hands one thing in and carries out all that follows from it. What was gathered is settled before.
     pub(super) fn handle(
         &mut self,
         net: &mut Sockets,
@@ -86,19 +86,35 @@ impl Host {
         input: Input<'_>,
         heard: &mut Vec<(HostId, Event)>,
     ) {
-        let received = match &input {
-            Input::Received { bytes, .. } => *bytes,
-            _ => &[],
-        };
         self.session.handle(now, input);
-        self.settle(net, now, received, heard);
+        self.settle(net, now, &[], heard);
     }
 
-    /// Carries out what the session wants until it wants nothing more. `received` is what the last input lent.
+    /// Hands in what a connection brought, and carries out what follows from it but for the disk's part: that is
+    /// gathered, for [`Host::settle`]. `came` lies `at` bytes into what will be given there.
+    pub(super) fn gather(
+        &mut self,
+        net: &mut Sockets,
+        now: Instant,
+        conn: ConnId,
+        came: &[u8],
+        at: usize,
+        heard: &mut Vec<(HostId, Event)>,
+    ) {
+        let gathered = self.ops.len();
+        self.session
+            .handle(now, Input::Received { conn, bytes: came });
+        self.drain(net, now, heard);
+        for op in &mut self.ops[gathered..] {
+            op.shift(at);
+        }
+    }
+
+    /// Carries out what the session wants until it wants nothing more. `received` is what was gathered.
     ///
-    /// Operations of one drain go to the disk in one batch, so that neighbouring blocks become one write. Its
-    /// answers are inputs of their own, each followed by a drain. It ends because an answer is the end of an
-    /// operation, and the session asks for new ones only out of what a peer sent.
+    /// Operations go to the disk in one batch, so that neighbouring blocks become one write. Its answers are inputs
+    /// of their own, each followed by a drain. It ends because an answer is the end of an operation, and the session
+    /// asks for new ones only out of what a peer sent.
     pub(super) fn settle(
         &mut self,
         net: &mut Sockets,
@@ -107,9 +123,7 @@ impl Host {
         heard: &mut Vec<(HostId, Event)>,
     ) {
         loop {
-            while let Some(output) = self.session.poll_output() {
-                self.carry_out(net, now, output, heard);
-            }
+            self.drain(net, now, heard);
             if !self.ops.is_empty() {
                 self.store.handle(&mut self.ops, received, &mut self.done);
                 self.has_job = true;
@@ -254,6 +268,12 @@ impl Host {
         if let Some(socket) = self.socket(conn) {
             self.sockets[conn.index()] = None;
             net.close(socket);
+        }
+    }
+
+    fn drain(&mut self, net: &mut Sockets, now: Instant, heard: &mut Vec<(HostId, Event)>) {
+        while let Some(output) = self.session.poll_output() {
+            self.carry_out(net, now, output, heard);
         }
     }
 

@@ -8,7 +8,7 @@
 //!  2 now       one reading of the clock decides everything in this turn
 //!  3 mark      readiness is kept until a call would have blocked
 //!  4 accept    up to 32 a listener
-//!  5 read      every readable socket once, all through one buffer
+//!  5 read      every readable socket once, all through one buffer, a batch of them for the disk (`receive`)
 //!  6 udp       up to 64 datagrams a socket; what name servers say
 //!  7 jobs      hashing and checking, about 4 ms
 //!  8 timers    Input::Timeout, the journals and one sync, if due
@@ -30,13 +30,14 @@ mod jobs;
 mod listen;
 mod lookup;
 mod names;
+mod receive;
 mod send;
 mod signals;
 mod sockets;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -488,66 +489,6 @@ impl Reactor {
         true
     }
 
-    fn read(&mut self, now: Instant) {
-        let mut queue = std::mem::take(&mut self.queue);
-        self.net.take_readable(&mut queue);
-        let mut left = READ_TURN;
-        let mut turns = queue.iter();
-        while left > 0
-            && let Some(&key) = turns.next()
-        {
-            left = left.saturating_sub(self.read_one(now, key));
-        }
-        // Who got no turn now is the first in the next.
-        self.net.queue_first(turns.as_slice());
-        self.queue = queue;
-    }
-
-    /// Reads once from a connection and hands in what came; gives how many bytes.
-    fn read_one(&mut self, now: Instant, key: SocketKey) -> usize {
-        let Some(stream) = self.net.stream_mut(key) else {
-            return 0;
-        };
-        let (host, conn) = (&mut self.hosts[stream.host.0], stream.conn);
-        let room = host.session.read_size(now, conn, self.receive.len());
-        if room == 0 {
-            self.net.queue(key);
-            return 0;
-        }
-        let result = stream.tcp.read(&mut self.receive[..room]);
-        let net = &mut self.net;
-        match result {
-            Ok(0) => {
-                net.handle_end(now, key);
-                host.handle(net, now, Input::Ended { conn }, &mut self.heard);
-                0
-            }
-            Ok(bytes) => {
-                net.handle_read(now, key, Some(bytes), room);
-                let buffer = self.memory.socket.map(|socket| socket.receive);
-                self.calm.handle_moved(bytes, buffer);
-                let bytes = &self.receive[..bytes];
-                let input = Input::Received { conn, bytes };
-                host.handle(net, now, input, &mut self.heard);
-                bytes.len()
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                net.handle_read(now, key, None, room);
-                0
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                net.queue(key);
-                0
-            }
-            Err(error) => {
-                log::debug!("connection {conn:?} broke: {error}");
-                host.close(net, conn);
-                host.handle(net, now, Input::Failed { conn }, &mut self.heard);
-                0
-            }
-        }
-    }
-
     fn receive_datagrams(&mut self, now: Instant) {
         let mut index = 0;
         while self.net.port_mut(index).is_some() {
@@ -672,8 +613,6 @@ pub enum AddError {
 const FLUSH: Duration = Duration::from_millis(700);
 /// Events taken at once; more wait for the next turn.
 const EVENTS: usize = 256;
-/// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.
-const READ_TURN: usize = 4 << 20;
 /// Connections accepted in a turn, a listener.
 const ACCEPTS: usize = 32;
 /// Datagrams taken in a turn, a socket.
