@@ -139,7 +139,7 @@ impl Download {
             return;
         }
         if self.has_seeded_enough(now, torrent) {
-            return self.end(Outcome::Complete);
+            return self.end(self.short_of(torrent, Outcome::Complete));
         }
         let alone = !torrent.has_source && torrent.peers + torrent.half_open == 0;
         let fetching = matches!(torrent.phase, Phase::Describing | Phase::Downloading);
@@ -229,8 +229,11 @@ impl Download {
     }
 
     fn has_seeded_enough(&mut self, now: Instant, torrent: &TorrentSnapshot) -> bool {
-        if torrent.phase != Phase::Seeding {
-            return false;
+        match (torrent.phase, self.plan.goal) {
+            (Phase::Seeding, _) => {}
+            // Who has lost something meanwhile goes on with the rest, and no longer for that.
+            (Phase::Idle, Goal::Seed) if self.seeding.is_some() => {}
+            _ => return false,
         }
         let since = *self.seeding.get_or_insert(now);
         let sent = torrent.uploaded as f64;
