@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-PROGRAM = TARGET / "release/minitorrent"
+# The program that is shipped: what docs/packaging/build-static makes.
+PROGRAM = TARGET / "static/minitorrent-x86_64"
+# The same with the system's C library: what `cargo build --release` makes.
+DYNAMIC = TARGET / "release/minitorrent"
 PORT = 17881
 
 
@@ -32,10 +35,10 @@ class Client:
 
 
 class Minitorrent(Client):
-    binary = "minitorrent"
+    name, program = "minitorrent", PROGRAM
 
     def __init__(self):
-        self.name, self.path = "minitorrent", str(PROGRAM)
+        self.path = str(self.program) if self.program.exists() else None
 
     def fetch(self, torrent, out, work, peers):
         return [self.path, torrent, *self.common(out, peers)]
@@ -52,12 +55,8 @@ class Minitorrent(Client):
         return ["-o", out, "--port", PORT, "--max-peers", peers, "--progress", "none", *alone, *dht]
 
 
-class Static(Minitorrent):
-    """The program for small machines, if docs/packaging/build-static has made it."""
-
-    def __init__(self):
-        path = TARGET / "static/minitorrent-x86_64"
-        self.name, self.path = "static", str(path) if path.exists() else None
+class Dynamic(Minitorrent):
+    name, program = "dynamic", DYNAMIC
 
 
 class Aria2(Client):
@@ -155,6 +154,6 @@ class Rqbit(Client):
 
 
 def installed():
-    """The clients that are here, minitorrent first."""
-    kinds = (Minitorrent, Static, Aria2, Rtorrent, Qbittorrent, Transmission, Libtorrent, Rqbit)
+    """The clients that are here, our two programs first."""
+    kinds = (Minitorrent, Dynamic, Aria2, Rtorrent, Qbittorrent, Transmission, Libtorrent, Rqbit)
     return [client for client in (kind() for kind in kinds) if client.path]

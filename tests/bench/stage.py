@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from clients import PORT, PROGRAM, ROOT, TARGET, Libtorrent
+from clients import PORT, PROGRAM, ROOT, TARGET, Libtorrent, Minitorrent
 
 HERE = Path(__file__).resolve().parent
 FLOOR = TARGET / "release/examples/floor"
@@ -324,22 +324,18 @@ class Stage:
         if client.name == "libtorrent":
             return None
         best = 1e9
-        for _ in range(300 if client.path == str(PROGRAM) else 10):
+        for _ in range(300 if isinstance(client, Minitorrent) else 10):
             began = time.monotonic()
             subprocess.run([client.path, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             best = min(best, time.monotonic() - began)
         return {"ms": best * 1000, "size": os.path.getsize(os.path.realpath(client.path)) / MIB}
 
     def size(self, client, row):
-        """MiB of the static programs that `docs/packaging/build-static` has made; ours alone."""
+        """MiB of the program that is shipped, and of the one without `tls` and `fetch`."""
         if client.path != str(PROGRAM):
             return None
-        sizes = {}
-        for figure, suffix in (("all", ""), ("small", "-small")):
-            path = TARGET / f"static/minitorrent-x86_64{suffix}"
-            if path.exists():
-                sizes[figure] = path.stat().st_size / MIB
-        return sizes
+        programs = {"all": PROGRAM, "small": PROGRAM.with_name(PROGRAM.name + "-small")}
+        return {figure: path.stat().st_size / MIB for figure, path in programs.items() if path.exists()}
 
     def one(self, client, row):
         kinds = {"upload": self.seeding, "recheck": self.seeding, "idle": self.quiet, "dht": self.quiet,
