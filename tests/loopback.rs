@@ -239,6 +239,22 @@ fn what_a_magnet_link_stands_for_is_saved_as_a_torrent_file_beside_what_is_there
     let said = follow(&hash, &["nowhere/x.torrent"]);
     let line = "warning[torrent.save]: nowhere/x.torrent can't be written: No such file";
     assert!(said.starts_with(line), "{said}");
+
+    // The torrent file may be named, too; and a link that says nothing keeps nobody else from coming.
+    let said = follow(&link, &["again.torrent", "x.torrent"]);
+    let line = "warning[torrent.twice]: x.torrent: the torrent is named twice, it is taken once\n";
+    assert_eq!(said, line);
+    let broken = [
+        "magnet:?xt=urn:btih:no",
+        "x.torrent",
+        "-o",
+        "beside",
+        "--peers",
+    ];
+    let more = [&address, "--port", "0", "--save-torrent", "s.torrent"];
+    let ended = scene.run(&[&broken[..], &more].concat());
+    assert_eq!(ended.code(), 3, "{ended:?}");
+    assert!(scene.is_complete("beside/x.bin"));
 }
 
 #[test]

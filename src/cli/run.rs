@@ -26,12 +26,11 @@ pub(super) fn run(options: &Options, interrupts: &Interrupts) -> Exit {
     if options.torrents.len() > 1 {
         face.expect_several();
     }
-    let (targets, mut worst) = load_all(options, interrupts, &mut face);
+    let (targets, mut worst, may_save) = load_all(options, interrupts, &mut face);
     if targets.is_empty() {
         return worst;
     }
-    let unknown = targets.iter().any(|it| it.metainfo.is_stand_in());
-    if options.plan.save_torrent.is_some() && !unknown {
+    if options.plan.save_torrent.is_some() && !may_save {
         let why = "--save-torrent keeps what a magnet link or an info-hash stands for, \
                    and all that is named is a torrent file already";
         face.error("usage", why, "nothing was started, see --help");
@@ -63,23 +62,31 @@ pub(super) fn run(options: &Options, interrupts: &Interrupts) -> Exit {
     worst
 }
 
-/// Reads what was named on the command line, each torrent once.
-fn load_all(options: &Options, interrupts: &Interrupts, face: &mut Face) -> (Vec<Target>, Exit) {
+/// Reads what was named on the command line, each torrent once. Says too whether there may be something to save as a
+/// torrent file: a magnet link, or what can't be told from one as it can't be read.
+fn load_all(
+    options: &Options,
+    interrupts: &Interrupts,
+    face: &mut Face,
+) -> (Vec<Target>, Exit, bool) {
     let reading = Reading::of(&options.config, interrupts);
     let mut worst = Exit::Complete;
     let mut targets: Vec<Target> = Vec::new();
+    let mut may_save = false;
     for name in &options.torrents {
         let target = match reading.target(Path::new(name)) {
             Ok(target) => target,
             Err(error) => {
                 let exit = face.unread(&error, name);
                 worst = worst.max(exit);
+                may_save = true;
                 if exit == Exit::Interrupted {
                     break;
                 }
                 continue;
             }
         };
+        may_save |= target.metainfo.is_stand_in();
         let hash = target.metainfo.info_hash;
         match targets
             .iter_mut()
@@ -97,7 +104,7 @@ fn load_all(options: &Options, interrupts: &Interrupts, face: &mut Face) -> (Vec
             }
         }
     }
-    (targets, worst)
+    (targets, worst, may_save)
 }
 
 /// What a memory limit means for this run.
