@@ -18,8 +18,10 @@ pub struct Memory {
     pub receive: usize,
     /// The most bytes sent at once, read from disk into one buffer.
     pub send: usize,
-    /// Bytes of one read when data is hashed that is on disk already.
+    /// Bytes of one read when data is hashed that was written just now.
     pub read_back: usize,
+    /// Bytes of one read when what is there is checked: two pieces, to be hashed at once, unless memory is short.
+    pub check: usize,
     /// The most peers there is room for.
     pub peers: usize,
     /// The most requests in flight to a peer.
@@ -44,6 +46,7 @@ impl Default for Memory {
             receive: RECEIVE,
             send: BUFFER,
             read_back: BUFFER,
+            check: 2 * BUFFER,
             peers: usize::MAX,
             requests: limits::REQQ,
             socket: None,
@@ -74,6 +77,7 @@ impl Memory {
             receive: (spare / 8).min(RECEIVE) / FRAME * FRAME,
             send: buffer,
             read_back: buffer,
+            check: buffer,
             peers,
             requests: (share / REQUEST_SHARE).clamp(limits::PIPELINE_START, limits::REQQ),
             socket: Some(Socket {

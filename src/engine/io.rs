@@ -45,7 +45,7 @@ pub enum Input<'a> {
     Received {
         /// On which connection.
         conn: ConnId,
-        /// The bytes, lent until the outputs are drained.
+        /// The bytes, lent until what came of them is with the disk.
         bytes: &'a [u8],
     },
     /// The other side has sent its last byte (FIN).
@@ -213,7 +213,7 @@ impl DiskOp {
 /// Where the bytes of a block are.
 #[derive(Debug)]
 pub enum BlockData {
-    /// In the buffer that the last [`Input::Received`] lent: this range of it.
+    /// In the buffer that the last [`Input::Received`] lent: this range of it, until it is shifted ([`DiskOp::shift`]).
     Received(Range<usize>),
     /// In a buffer of the session's pool, put together from several receptions; it comes back with the answer.
     Joined {

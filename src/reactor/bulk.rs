@@ -12,7 +12,7 @@
 //!                 fewer than SLOW_BYTES bytes in one window
 //! ```
 //!
-//! The price is at most a tick of delay. A tick that fills the receive buffer is followed by the next read at
+//! The price is at most a tick of delay. A tick that fills the room there was is followed by the next read at
 //! once: such a stream needs no help to arrive in large bites, and waiting would only throttle it. While a
 //! connection is out of the poll, its errors and its end are seen by the next read, and a full send buffer is
 //! tried again at the next tick.

@@ -78,7 +78,7 @@ impl Host {
         }
     }
 
-    /// Hands one thing in and carries out all that follows from it. What was gathered is settled before.
+    /// Hands one thing in and carries out all that follows from it. What was gathered must have been settled before.
     pub(super) fn handle(
         &mut self,
         net: &mut Sockets,
@@ -86,6 +86,7 @@ impl Host {
         input: Input<'_>,
         heard: &mut Vec<(HostId, Event)>,
     ) {
+        debug_assert!(self.ops.is_empty(), "they name bytes that are not at hand");
         self.session.handle(now, input);
         self.settle(net, now, &[], heard);
     }

@@ -16,7 +16,8 @@
 //! 10 reap      closed sockets are freed
 //! ```
 //!
-//! After each input the session's outputs are carried out before it hears the next (`host`). Nothing but the
+//! After each input the session's outputs are carried out before it hears the next (`host`); only what it wants of the
+//! disk is gathered from some of them. Nothing but the
 //! file system is ever waited for, and how long the longest turn took is measured: [`Reactor::longest_turn`].
 
 mod authorities;
@@ -132,7 +133,7 @@ impl Reactor {
         let id = HostId(self.hosts.len());
         let port = listening.first().map_or(0, |one| one.address().port());
         let mut store = FileStore::default();
-        store.set_read_back(self.memory.read_back);
+        store.set_reads(self.memory.read_back, self.memory.check);
         self.hosts.push(Host::new(id, session, store, port));
         for one in listening {
             self.net.listen(id, one.into_socket())?;
@@ -271,7 +272,7 @@ impl Reactor {
         self.send.resize(memory.send + limits::BLOCK as usize);
         self.net.set_buffers(memory.socket);
         for host in &mut self.hosts {
-            host.store.set_read_back(memory.read_back);
+            host.store.set_reads(memory.read_back, memory.check);
         }
         self.memory = memory;
     }
@@ -472,12 +473,12 @@ impl Reactor {
             }
             Accepted::None => return false,
         };
-        self.calm.handle_arrival();
         let wanted = host.session.accept(now, from);
         // First whatever made room for it is closed: its place in the table may be the new one's.
         host.settle(&mut self.net, now, &[], &mut self.heard);
         // Whom the session does not want is closed by dropping the socket.
         if let Some(conn) = wanted {
+            self.calm.handle_arrival();
             match self.net.adopt(now, host.id, conn, tcp) {
                 Ok(socket) => host.bind(conn, socket),
                 Err(error) => {

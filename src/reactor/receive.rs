@@ -6,9 +6,12 @@
 //!
 //! ```text
 //!  receive   | read of A | read of B | read of C |   room   |
-//!                                                 ^ len: less than ROOM_MIN behind it, or another session's turn,
-//!                                                   or nobody left to read: the batch is over
+//!                                                 ^ len
 //! ```
+//!
+//! The batch is over when less than ROOM_MIN is left behind it, when another session's turn comes, when a connection ends
+//! or may read nothing, when more buffers with cut blocks are out than there are connections (so many are in the memory
+//! limit), and when nobody is left to read.
 
 #[cfg(test)]
 mod tests;
@@ -54,7 +57,10 @@ impl Reactor {
             return 0;
         };
         let (id, conn) = (stream.host, stream.conn);
-        if batch.host != id || self.receive.len() - batch.len < ROOM_MIN {
+        if batch.host != id
+            || self.receive.len() - batch.len < ROOM_MIN
+            || self.hosts[id.0].session.holds_cut_blocks()
+        {
             self.end_batch(now, batch);
             batch.host = id;
         }

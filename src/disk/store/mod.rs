@@ -42,7 +42,7 @@ pub trait Store {
     /// answered. For a stop in good order, [`Store::flush`] comes first.
     fn remove(&mut self, torrent: TorrentId);
 
-    /// Takes all operations of one drain, in order, with the buffer that their ranges name; leaves `ops`
+    /// Takes the operations of one drain or several, in order, with the buffer that their ranges name; leaves `ops`
     /// empty. Writes are carried out before it returns, the rest in slices by [`Store::work`].
     fn handle(&mut self, ops: &mut Vec<DiskOp>, received: &[u8], done: &mut VecDeque<DiskDone>);
 
@@ -109,6 +109,8 @@ pub struct Disk<F, S = OsState> {
     scratch: Buffer,
     /// Bytes read back at once.
     read_back: usize,
+    /// Bytes that a check reads at once.
+    check_read: usize,
 }
 
 struct Torrent {
@@ -152,12 +154,14 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             vouching: VecDeque::new(),
             scratch: Buffer::default(),
             read_back: memory::BUFFER,
+            check_read: 2 * memory::BUFFER,
         }
     }
 
-    /// Reads back at most so many bytes at once: a block at least.
-    pub fn set_read_back(&mut self, bytes: usize) {
-        self.read_back = bytes.max(limits::BLOCK as usize);
+    /// Reads back at most so many bytes at once, and at most so many for a check: a block at least.
+    pub fn set_reads(&mut self, read_back: usize, check: usize) {
+        self.read_back = read_back.max(limits::BLOCK as usize);
+        self.check_read = check.max(limits::BLOCK as usize);
         self.scratch = Buffer::default();
     }
 
@@ -259,6 +263,10 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         self.proofs.retain(|job| job.torrent != torrent);
         self.vouching.retain(|job| job.torrent != torrent);
         self.files.remove(torrent);
+        if self.checks.is_empty() {
+            // A check's buffer is the largest.
+            self.scratch = Buffer::default();
+        }
     }
 
     fn handle(&mut self, ops: &mut Vec<DiskOp>, received: &[u8], done: &mut VecDeque<DiskDone>) {

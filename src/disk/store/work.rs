@@ -8,7 +8,6 @@ use super::{Disk, scratch};
 use crate::base::bitfield::Bitfield;
 use crate::base::buffer::Buffer;
 use crate::base::ids::Piece;
-use crate::base::memory;
 use crate::disk::content::Content;
 use crate::disk::error;
 use crate::disk::files::Files;
@@ -168,15 +167,10 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             torrent,
             meta: &known.meta,
         };
-        // Two pieces are read to be hashed at once, unless memory is short.
-        let read = match self.read_back {
-            memory::BUFFER => 2 * memory::BUFFER,
-            bytes => bytes,
-        };
         let said = done.len();
         let over = job.slice(
             &mut content,
-            scratch(&mut self.scratch, read),
+            scratch(&mut self.scratch, self.check_read),
             budget,
             done,
             enough,

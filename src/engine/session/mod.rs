@@ -536,6 +536,12 @@ impl Session {
         }
     }
 
+    /// Whether more blocks that were cut are being put together, or on their way to the disk, than there are connections:
+    /// the disk is to have those that are whole.
+    pub fn holds_cut_blocks(&self) -> bool {
+        self.pool.out() > self.conns.len()
+    }
+
     fn is_disk_behind(&self) -> bool {
         self.pool.out() > self.conns.len() + JOINED_MAX
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::base::ids::{PeerId, Piece};
 use crate::base::limits::BLOCK;
+use crate::base::memory::Memory;
 use crate::base::time::Instant;
 use crate::disk::Place;
 use crate::disk::mem::{content, meta};
@@ -165,20 +166,30 @@ fn done(reactor: &mut Reactor, pieces: usize) -> Vec<(HostId, Piece)> {
 
 #[test]
 fn blocks_that_several_peers_send_at_once_come_each_to_its_place() {
+    // All go into one batch, or no more than two.
+    send_at_once(Memory::default());
+    send_at_once(Memory {
+        receive: 5 * ALL.end,
+        ..Memory::default()
+    });
+}
+
+fn send_at_once(memory: Memory) {
     let scratch = Scratch::new();
     let content = content(4 * B);
     let meta = torrent("x", &content);
-    let mut reactor = Reactor::new().expect("a poll");
+    let mut reactor = Reactor::within(memory).expect("a poll");
     let (host, address) = leecher(&mut reactor, &scratch, &meta);
     let mut peers = [0, 1, 2, 3].map(|piece| Peer::connect(address, &meta, piece));
     until_asked(&mut reactor, &mut peers);
-    // One is cut in the middle, one ends behind its last byte.
+    // One is cut in the middle.
     peers[0].send(&content, ALL);
     peers[1].send(&content, 0..9_999);
     peers[2].send(&content, ALL);
-    peers[2].tcp.shutdown(Shutdown::Write).expect("it stands");
     assert_eq!(done(&mut reactor, 2), [(host, Piece(0)), (host, Piece(2))]);
+    // And one ends when what another brought is not with the disk yet.
     peers[3].send(&content, ALL);
+    peers[2].tcp.shutdown(Shutdown::Write).expect("it stands");
     peers[1].send(&content, 9_999..ALL.end);
     assert_eq!(done(&mut reactor, 2), [(host, Piece(1)), (host, Piece(3))]);
     assert!(fs::read(scratch.0.join("x")).expect("it is there") == content);

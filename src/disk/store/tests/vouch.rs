@@ -67,7 +67,7 @@ fn a_piece_whose_file_was_touched_is_hashed_again_and_lost_if_it_is_wrong() {
 fn a_piece_whose_file_is_touched_while_it_is_hashed_is_asked_for_anew() {
     let mut scene = verifying();
     assert!(!serves(&mut scene, 0));
-    scene.disk.set_read_back(B);
+    scene.disk.set_reads(B, B);
     assert!(scene.work(1).0);
     let file = FileId {
         torrent: torrent(0),
