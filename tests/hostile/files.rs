@@ -143,19 +143,24 @@ fn h6_what_is_hashed_before_it_is_sent_is_true_whoever_wrote_to_the_file() {
     }
 }
 
-#[test]
-fn h6_a_seed_that_lost_a_piece_still_ends_when_it_has_seeded_enough() {
-    let scene = Scene::new("hostile-h6-enough", 12 * PIECE + 777);
-    // Each time 13 requests of 777 bytes are an eightieth of it.
-    let more = ["--verify-on-upload", "--seed-ratio", "0.02"];
-    let (seeder, address) = Running::seeder(&scene, &more);
-    let target = Target::of(&scene, &address);
+/// Takes a block of each piece, writes over one piece of `seed/x.bin`, and asks again: that one does not come.
+fn lose_a_piece(scene: &Scene, address: &str) {
+    let target = Target::of(scene, address);
     assert_eq!(blocks(&target, 2), (13, 0));
     let file = File::options().write(true).open(scene.path("seed/x.bin"));
     file.expect("it is there")
         .write_all_at(&[0x55; PIECE], 3 * PIECE as u64)
         .expect("done");
     assert_eq!(blocks(&target, 3).1, 0);
+}
+
+#[test]
+fn h6_a_seed_that_lost_a_piece_still_ends_when_it_has_seeded_enough() {
+    let scene = Scene::new("hostile-h6-enough", 12 * PIECE + 777);
+    // Each time 13 requests of 777 bytes are an eightieth of it.
+    let more = ["--verify-on-upload", "--seed-ratio", "0.02"];
+    let (seeder, address) = Running::seeder(&scene, &more);
+    lose_a_piece(&scene, &address);
     judge(&scene, &seeder.end(), 8);
 }
 
@@ -174,13 +179,7 @@ fn h6_a_download_that_lost_a_piece_while_it_seeded_is_not_complete() {
     ];
     let more = ["--no-dht", "--no-lsd", "--seed", "--verify-on-upload"];
     let (seeder, address) = Running::with_all(&scene, &[&again[..], &more].concat());
-    let target = Target::of(&scene, &address);
-    assert_eq!(blocks(&target, 2), (13, 0));
-    let file = File::options().write(true).open(scene.path("seed/x.bin"));
-    file.expect("it is there")
-        .write_all_at(&[0x55; PIECE], 3 * PIECE as u64)
-        .expect("done");
-    assert_eq!(blocks(&target, 3).1, 0);
+    lose_a_piece(&scene, &address);
     seeder.signal("-INT");
     judge(&scene, &seeder.end(), 6);
 }
