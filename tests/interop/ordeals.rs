@@ -196,7 +196,10 @@ fn kill_after(
     thread::sleep(Duration::from_millis(blocks % 20));
     process.alive()?;
     process.kill()?;
-    Ok(())
+    // What the killed one asked for may lie unread at the seeder, which is about to be let go on.
+    until("the end of the connection", limit(), || {
+        Ok(seeder.is_alone())
+    })
 }
 
 /// The last run: complete, byte-exact, and nothing fetched that was there.

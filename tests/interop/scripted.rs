@@ -27,6 +27,8 @@ struct Shared {
     bytes: AtomicU64,
     lies: AtomicU64,
     greetings: AtomicU64,
+    /// The connections that are being served.
+    open: AtomicU64,
     over: AtomicBool,
 }
 
@@ -48,6 +50,7 @@ impl Scripted {
             bytes: AtomicU64::new(0),
             lies: AtomicU64::new(0),
             greetings: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             over: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&shared);
@@ -57,8 +60,12 @@ impl Scripted {
                     return;
                 }
                 let shared = Arc::clone(&theirs);
-                // A connection's error is its end: the other side has gone, or was killed.
-                thread::spawn(move || shared.serve(&stream));
+                shared.open.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    // A connection's error is its end: the other side has gone, or was killed.
+                    let _ = shared.serve(&stream);
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Ok(Self { address, shared })
@@ -98,6 +105,11 @@ impl Scripted {
     /// How many connections have greeted.
     pub(crate) fn greetings(&self) -> u64 {
         self.shared.greetings.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody is served any more: no request that a connection left behind will be counted.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.shared.open.load(Ordering::SeqCst) == 0
     }
 }
 
