@@ -1,10 +1,10 @@
 //! Our requests to one peer: how many are in flight, how long they may take, what was once asked.
 //!
 //! ```text
-//!            a block                     rate flattens
-//! ramping (+1, +3 a block) --------------------------> steady (3 s of the rate)
-//!     ^                                                   |
-//!     +------------------- a block -------- snubbed <-----+ no block in time
+//!                              rate flattens
+//! ramping (3 s of the rate so far) ---------> steady (3 s of the rate)
+//!     ^                                          |
+//!     +---------- a block -------- snubbed <-----+ no block in time
 //! ```
 
 use std::collections::VecDeque;
@@ -25,7 +25,8 @@ pub struct Pipeline {
     depth_max: usize,
     /// What `reqq` can't lift.
     most: usize,
-    ramping: bool,
+    /// While it ramps up: since when, and the bytes that came since.
+    ramp: Option<(Instant, u64)>,
     snubbed: bool,
     rate: Meter,
     judged: (Instant, u64),
@@ -59,7 +60,7 @@ impl Pipeline {
             depth: limits::PIPELINE_START,
             depth_max: limits::PIPELINE_DEFAULT_MAX,
             most: limits::REQQ,
-            ramping: true,
+            ramp: Some((now, 0)),
             snubbed: false,
             rate: Meter::new(now, RATE_WINDOW),
             judged: (now, 0),
@@ -82,14 +83,31 @@ impl Pipeline {
         self.depth = self.depth.min(self.depth_max);
     }
 
-    /// How many requests to send now: none until a quarter of the depth is free, or 128; then all that fit.
+    /// How many requests to send now: none until a quarter of the depth is free, or as many as make a batch; then
+    /// all that fit.
     pub fn room(&self) -> usize {
         let depth = if self.snubbed { 1 } else { self.depth };
         let free = depth.saturating_sub(self.in_flight.len());
-        if free < depth.div_ceil(4).min(BATCH_MAX) {
+        let batch = if self.is_the_line_long() {
+            LONG_LINE_BATCH
+        } else {
+            BATCH_MAX
+        };
+        if free < depth.div_ceil(4).min(batch) {
             return 0;
         }
         free
+    }
+
+    /// Whether requests do not queue at the peer: what is in flight is all that the line lets through, and each
+    /// place that lies idle is lost.
+    fn is_the_line_long(&self) -> bool {
+        self.response.is_some_and(|(mean, _)| self.is_fresh(mean))
+    }
+
+    /// Whether an answer took hardly more than the line alone takes.
+    fn is_fresh(&self, took: Duration) -> bool {
+        took <= self.fastest.saturating_mul(2)
     }
 
     /// A request goes out: for a block as [`Geometry::block`](crate::base::geometry::Geometry::block) cuts them.
@@ -100,6 +118,7 @@ impl Pipeline {
         };
         if self.in_flight.is_empty() {
             self.waiting_since = now;
+            self.ramp = self.ramp.map(|_| (now, 0));
         }
         let again = self.once_asked.contains(&block);
         self.in_flight.push(now, block, again);
@@ -123,7 +142,7 @@ impl Pipeline {
         if !request.again {
             self.note_response(took);
         }
-        self.deepen(now, took);
+        self.deepen(now, block.len);
         Arrival::Asked
     }
 
@@ -212,7 +231,7 @@ impl Pipeline {
         if self.snubbed {
             self.snubbed = false;
             self.depth = limits::PIPELINE_START.min(self.depth_max);
-            self.ramping = true;
+            self.ramp = Some((now, 0));
             self.judged = (now, 0);
         }
     }
@@ -232,17 +251,12 @@ impl Pipeline {
         });
     }
 
-    fn deepen(&mut self, now: Instant, took: Duration) {
-        if self.ramping {
-            // Where requests do not queue yet and there is room for many, the line is long, and the ramp is what a
-            // download waits for.
-            let is_long = self.depth_max > limits::PIPELINE_DEFAULT_MAX;
-            let step = if is_long && took <= self.fastest.saturating_mul(2) {
-                3
-            } else {
-                1
-            };
-            self.depth = (self.depth + step).min(self.depth_max);
+    fn deepen(&mut self, now: Instant, len: u32) {
+        if let Some((since, bytes)) = &mut self.ramp {
+            *bytes += u64::from(len);
+            // With the wait for the first block counted in, it is no slower than this.
+            let ahead = ahead(*bytes, now - *since).min(self.depth_max);
+            self.depth = self.depth.max(ahead);
         }
         let (since, before) = self.judged;
         if now - since < JUDGE_EVERY {
@@ -251,13 +265,12 @@ impl Pipeline {
         let rate = self.rate.rate(now);
         self.judged = (now, rate);
         // A tenth more than a moment ago is still growing.
-        if self.ramping && rate > before + before / 10 {
+        if self.ramp.is_some() && rate > before + before / 10 {
             return;
         }
-        self.ramping = false;
-        let ahead = rate.saturating_mul(limits::PIPELINE_SECONDS) / u64::from(limits::BLOCK);
-        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        self.depth = ahead.max(limits::PIPELINE_MIN).min(self.depth_max);
+        self.ramp = None;
+        let depth = ahead(rate, Duration::from_secs(1));
+        self.depth = depth.max(limits::PIPELINE_MIN).min(self.depth_max);
     }
 
     /// Takes a block out of those that were once asked for: true if it was among them.
@@ -265,6 +278,13 @@ impl Pipeline {
         let at = self.once_asked.iter().position(|asked| *asked == block);
         at.and_then(|at| self.once_asked.remove(at)).is_some()
     }
+}
+
+/// Requests for what a peer that sent `bytes` in `time` will send in the time that is kept in flight.
+fn ahead(bytes: u64, time: Duration) -> usize {
+    let span = Duration::from_secs(limits::PIPELINE_SECONDS).as_micros();
+    let bytes = u128::from(bytes) * span / time.as_micros().max(1);
+    usize::try_from(bytes / u128::from(limits::BLOCK)).unwrap_or(usize::MAX)
 }
 
 fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
@@ -280,6 +300,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Requests that a batch waits for at most: of a deep pipeline a quarter would lie idle for too long.
 const BATCH_MAX: usize = 128;
+/// The same where requests do not queue at the peer: the blocks of one read.
+const LONG_LINE_BATCH: usize = 16;
 /// What a first answer is expected to take.
 const FIRST_RESPONSE: Duration = Duration::from_secs(20);
 /// Doublings of the wait: from the shortest to the longest.
@@ -325,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_at_32_and_grows_by_one_a_block_up_to_what_the_peer_queues() {
+    fn it_starts_at_32_and_grows_up_to_what_the_peer_queues() {
         let mut pipeline = Pipeline::new(at(0));
         assert_eq!(pipeline.room(), 32);
         run(&mut pipeline, 100, 1, 2000);
@@ -337,22 +359,28 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_by_three_a_block_when_the_peer_names_a_long_queue() {
+    fn it_grows_to_three_seconds_of_the_rate_so_far() {
+        // 32 blocks in the first 0.1 s are 960 in three.
         let mut long = Pipeline::new(at(0));
         long.set_reqq(2000);
-        // The answers of three round trips; in batches, so not quite 32, 128 and 512.
-        let came = run(&mut long, 100, 1, 350);
-        assert_eq!(long.depth(), 32 + 3 * came);
-        assert!((500..=32 + 128 + 512).contains(&came), "{came}");
-        let mut usual = Pipeline::new(at(0));
-        let came = run(&mut usual, 100, 1, 350);
-        assert_eq!(usual.depth(), 32 + came);
-        assert!((150..=32 + 64 + 128).contains(&came), "{came}");
-        // A block every 10 ms: from the eleventh on they have waited for twice the round trip.
+        assert_eq!(run(&mut long, 100, 0, 150), 32);
+        assert_eq!(long.depth(), 960);
+        // A block every 10 ms behind a line of 100 ms: 41 of them in half a second.
         let mut slow = Pipeline::new(at(0));
-        slow.set_reqq(2000);
-        assert_eq!(run(&mut slow, 100, 10_000, 900), 80);
-        assert_eq!(slow.depth(), 32 + 3 * 11 + 69);
+        assert_eq!(run(&mut slow, 100, 10_000, 501), 41);
+        assert_eq!(slow.depth(), 41 * 3 * 1000 / 500);
+        // One in half a second is no reason to ask for more.
+        let mut slower = Pipeline::new(at(0));
+        assert_eq!(run(&mut slower, 500, 500_000, 999), 1);
+        assert_eq!(slower.depth(), 32);
+    }
+
+    #[test]
+    fn the_time_that_it_was_choked_is_no_part_of_the_rate() {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.asked(at(9000), block(0));
+        pipeline.handle_block(at(9010), block(0));
+        assert_eq!(pipeline.depth(), 300);
     }
 
     #[test]
@@ -379,30 +407,40 @@ mod tests {
     fn requests_go_out_in_batches_of_a_quarter() {
         let mut pipeline = Pipeline::new(at(0));
         (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
-        for n in 0..4 {
-            pipeline.handle_block(at(1), block(n));
-            assert_eq!(pipeline.room(), 0, "{n}");
+        // Eight blocks in 0.9 s: no reason to ask for more than 32.
+        for n in 0..7 {
+            pipeline.handle_block(at(900), block(n));
+            assert_eq!((pipeline.depth(), pipeline.room()), (32, 0));
         }
-        // 27 in flight are three quarters of a depth that has grown to 37.
-        pipeline.handle_block(at(1), block(4));
-        assert_eq!((pipeline.len(), pipeline.room()), (27, 10));
+        pipeline.handle_block(at(900), block(7));
+        assert_eq!((pipeline.len(), pipeline.room()), (24, 8));
+    }
+
+    /// How many blocks come before a peer of this pace (`rtt` ms, `gap_us`) is asked for more.
+    fn batch(rtt: u64, gap_us: u64) -> usize {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.set_reqq(2000);
+        run(&mut pipeline, rtt, gap_us, 3000);
+        assert_eq!(pipeline.depth(), 2000);
+        let next = (0..pipeline.room()).map(|n| block(1_000_000 + n as u32));
+        next.for_each(|block| pipeline.asked(at(3000), block));
+        let free = 2000 - pipeline.len();
+        let oldest: Vec<_> = pipeline.blocks().collect();
+        for (n, block) in oldest.iter().enumerate() {
+            if pipeline.room() > 0 {
+                assert_eq!(pipeline.room(), free + n);
+                return free + n;
+            }
+            pipeline.handle_block(at(3001), *block);
+        }
+        unreachable!("it never asked again");
     }
 
     #[test]
-    fn of_a_deep_pipeline_a_batch_is_128() {
-        let mut pipeline = Pipeline::new(at(0));
-        pipeline.set_reqq(2000);
-        run(&mut pipeline, 100, 1, 1000);
-        assert_eq!(pipeline.depth(), 2000);
-        let next = (0..pipeline.room()).map(|n| block(1_000_000 + n as u32));
-        next.for_each(|block| pipeline.asked(at(1000), block));
-        let oldest: Vec<_> = pipeline.blocks().take(128).collect();
-        for block in &oldest[..127] {
-            pipeline.handle_block(at(1001), *block);
-        }
-        assert_eq!((pipeline.len(), pipeline.room()), (1873, 0));
-        pipeline.handle_block(at(1001), oldest[127]);
-        assert_eq!(pipeline.room(), 128);
+    fn of_a_deep_pipeline_a_batch_is_128_and_16_where_the_line_is_all_that_takes_time() {
+        // 2,000 requests at 5,000 a second wait for 400 ms, which is more than the line takes, or less.
+        assert_eq!(batch(100, 200), 128);
+        assert_eq!(batch(400, 200), 16);
     }
 
     #[test]
