@@ -277,12 +277,19 @@ impl TempDir {
     /// Makes an empty one; `name` is for people who look.
     pub(crate) fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = name.replace('/', "-");
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}.{}.{number}", std::process::id()));
-        fs::create_dir_all(&dir).expect("the build's directory can be written");
-        Self(dir)
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(parent).expect("the build's directory can be written");
+        let name = format!("{}.{}", name.replace('/', "-"), std::process::id());
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = parent.join(format!("{name}.{number}"));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Self(dir),
+                // Left by a process that was killed, and had this number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", dir.display()),
+            }
+        }
     }
 
     /// Where it is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::free_port;
 use crate::common::process::{Outcome, Process, until};
-use crate::stage::{Stage, guest, home, text};
+use crate::stage::{Stage, contains, get, guest, home, text};
 
 /// A BitTorrent client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ impl Client {
                 args[last + 1] = text(&state)?.to_owned();
                 stage.start(&name, &minitorrent(), args)
             }
-            Self::Qbittorrent => qbittorrent(stage, &name, job, None),
+            Self::Qbittorrent => Ok(qbittorrent(stage, &name, job)?.0),
             Self::Rqbit => rqbit(stage, &name, job, false),
             Self::Rtorrent => rtorrent(stage, &name, job, None),
             Self::Transmission => transmission(stage, &name, job, None),
@@ -111,12 +111,22 @@ impl Client {
                 .start(&name, &minitorrent(), minitorrent_args(job)?)?
                 .wait_for_success(limit),
             Self::Qbittorrent => {
-                wait_for(&done, qbittorrent(stage, &name, job, Some(&done))?, limit)
+                // What it can run at the end it does not run for a torrent that has ended before it has
+                // finished adding it.
+                let (process, web) = qbittorrent(stage, &name, job)?;
+                wait_for(process, limit, || {
+                    get(web, "/api/v2/torrents/info?filter=completed")
+                        .is_some_and(|reply| contains(&reply, b"\"hash\":"))
+                })
             }
             Self::Rqbit => rqbit(stage, &name, job, true)?.wait_for_success(limit),
-            Self::Rtorrent => wait_for(&done, rtorrent(stage, &name, job, Some(&done))?, limit),
+            Self::Rtorrent => {
+                let process = rtorrent(stage, &name, job, Some(&done))?;
+                wait_for(process, limit, || done.exists())
+            }
             Self::Transmission => {
-                wait_for(&done, transmission(stage, &name, job, Some(&done))?, limit)
+                let process = transmission(stage, &name, job, Some(&done))?;
+                wait_for(process, limit, || done.exists())
             }
             Self::Webtorrent => webtorrent(stage, &name, job, false)?.wait_for_success(limit),
         }
@@ -240,21 +250,16 @@ fn rtorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Ou
     )
 }
 
-fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) -> Outcome<Process> {
+/// And where its web interface is.
+fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>) -> Outcome<(Process, SocketAddr)> {
     let profile = stage.dir(&format!("{name}.profile"))?;
     let config = profile.join("qBittorrent/config");
     fs::create_dir_all(&config).map_err(|e| e.to_string())?;
-    let on_done = done.map_or_else(String::new, |done| {
-        format!(
-            "[AutoRun]\nenabled=true\nprogram=touch {}\n",
-            done.display()
-        )
-    });
     let (dir, port, ip) = (text(job.dir)?, job.port, job.ip());
     fs::write(
         config.join("qBittorrent.conf"),
         format!(
-            "[LegalNotice]\nAccepted=true\n{on_done}\
+            "[LegalNotice]\nAccepted=true\n\
              [Network]\nPortForwardingEnabled=false\n\
              [BitTorrent]\n\
              Session\\AddTorrentPaused=false\n\
@@ -271,23 +276,24 @@ fn qbittorrent(stage: &Stage, name: &str, job: &Job<'_>, done: Option<&Path>) ->
              Session\\Port={port}\n\
              Session\\QueueingSystemEnabled=false\n\
              Session\\DefaultSavePath={dir}\n\
-             [Preferences]\nWebUI\\Address=127.0.0.1\n"
+             [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\LocalHostAuth=false\n"
         ),
     )
     .map_err(|e| e.to_string())?;
     let profile = format!("--profile={}", text(&profile)?);
     let save = format!("--save-path={dir}");
     // This build has no way to do without its web interface; two on one port end the second.
-    let web = format!("--webui-port={}", free_port());
+    let web = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let web_port = format!("--webui-port={}", web.port());
     let args = [
         &profile,
         &save,
-        &web,
+        &web_port,
         "--skip-dialog=true",
         "--add-paused=false",
         text(job.torrent)?,
     ];
-    stage.start(name, "qbittorrent-nox", args)
+    Ok((stage.start(name, "qbittorrent-nox", args)?, web))
 }
 
 /// It takes up what lies in a directory that it watches.
@@ -370,11 +376,10 @@ fn named(variable: &str) -> Outcome<String> {
     env::var(variable).map_err(|_| format!("{variable} does not name the program"))
 }
 
-/// Waits for the file that a client makes when it has everything. A client that goes on is ended
-/// then.
-fn wait_for(done: &Path, mut process: Process, limit: Duration) -> Outcome {
+/// Waits until a client has everything. One that goes on is ended then.
+fn wait_for(mut process: Process, limit: Duration, has_all: impl Fn() -> bool) -> Outcome {
     until("the download", limit, || {
         process.alive()?;
-        Ok(done.exists())
+        Ok(has_all())
     })
 }

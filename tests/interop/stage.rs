@@ -185,26 +185,17 @@ impl Tracker {
             .iter()
             .map(|byte| format!("%{byte:02x}"))
             .collect::<String>();
-        let mut stream = TcpStream::connect_timeout(&self.address, PROBE_LIMIT).ok()?;
-        stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
         // A tracker that knows no peers of a torrent leaves it out, so an announce of nobody's asks
         // first.
-        write!(
-            stream,
-            "GET /announce?info_hash={hash}&peer_id=-PROBE-0000000000000&port=9&uploaded=0&\
-             downloaded=0&left=1&compact=1&event=stopped HTTP/1.0\r\n\r\n"
-        )
-        .ok()?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).ok()?;
+        let announce = format!(
+            "/announce?info_hash={hash}&peer_id=-PROBE-0000000000000&port=9&uploaded=0&\
+             downloaded=0&left=1&compact=1&event=stopped"
+        );
+        let reply = get(self.address, &announce)?;
         if find(&reply, b"failure reason").is_some() || find(&reply, b"8:interval").is_none() {
             return None;
         }
-        let mut stream = TcpStream::connect_timeout(&self.address, PROBE_LIMIT).ok()?;
-        stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
-        write!(stream, "GET /scrape?info_hash={hash} HTTP/1.0\r\n\r\n").ok()?;
-        reply.clear();
-        stream.read_to_end(&mut reply).ok()?;
+        let reply = get(self.address, &format!("/scrape?info_hash={hash}"))?;
         let Some(at) = find(&reply, COMPLETE) else {
             return Some(0);
         };
@@ -212,6 +203,39 @@ impl Tracker {
         let end = digits.iter().position(|byte| *byte == b'e')?;
         std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
     }
+}
+
+/// The reply to a GET, if there is one. Some servers never close, whatever they are told: then it ends with the length
+/// that they named.
+pub(crate) fn get(server: SocketAddr, path: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, PROBE_LIMIT).ok()?;
+    stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").ok()?;
+    let (mut reply, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut part).ok()?;
+        reply.extend(&part[..count]);
+        if count == 0 || length(&reply).is_some_and(|length| reply.len() >= length) {
+            return Some(reply);
+        }
+    }
+}
+
+/// The length of a whole reply, if its head is there and names it.
+fn length(reply: &[u8]) -> Option<usize> {
+    let end = find(reply, b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&reply[..end])
+        .ok()?
+        .to_ascii_lowercase();
+    let body = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))?;
+    Some(end + 4 + body.trim().parse::<usize>().ok()?)
+}
+
+/// Whether the one is somewhere in the other.
+pub(crate) fn contains(bytes: &[u8], what: &[u8]) -> bool {
+    find(bytes, what).is_some()
 }
 
 /// Waits until the peer at this address greets for the torrent and says that it has all of it.
