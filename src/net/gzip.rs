@@ -10,7 +10,8 @@ use flate2::read::GzDecoder;
 ///
 /// [`GzipError`]: it is no whole gzip, or there is more than `most` bytes in it. No more than that is ever unpacked.
 pub fn gunzip(packed: &[u8], most: usize) -> Result<Vec<u8>, GzipError> {
-    let mut bytes = Vec::new();
+    // All the room there ever is: doubling would leave as much behind, and pages that nothing is written to cost nothing.
+    let mut bytes = Vec::with_capacity(most + 1);
     let mut source = GzDecoder::new(packed).take(most as u64 + 1);
     let read = source.read_to_end(&mut bytes);
     match read {

@@ -581,12 +581,16 @@ fn kinds(download: &mut Running, trackers: usize) -> BTreeMap<String, String> {
     kinds
 }
 
-/// The most memory a process has had, in KiB.
+/// The most memory a process has had, in KiB, without the pages of files that it has now: how many pages of the program
+/// itself are there is the kernel's choice, and differs from run to run.
 fn most_memory(running: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", running.id())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let digits = line.expect("Linux").split_whitespace().nth(1);
-    digits.expect("a number").parse().expect("a number")
+    let figure = |name: &str| -> u64 {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let digits = line.expect("Linux").split_whitespace().nth(1);
+        digits.expect("a number").parse().expect("a number")
+    };
+    figure("VmHWM:") - figure("RssFile:")
 }
 
 /// A torrent with each of these trackers in a tier of its own.
