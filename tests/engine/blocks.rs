@@ -169,6 +169,8 @@ fn given_until_it_reads_no_more(scene: &mut Scene) -> u32 {
     loop {
         let sent = scene.sent(peer);
         let asked = sent.iter().filter_map(|s| s.strip_prefix("request "));
+        let asked: Vec<_> = asked.collect();
+        assert!(!asked.is_empty(), "it reads on, and asks for nothing");
         for place in asked {
             if scene.session.read_allowance(scene.now, peer) == 0 {
                 return given;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::free_port;
 use crate::common::process::{Outcome, Process, until};
-use crate::stage::{Stage, contains, get, guest, home, text};
+use crate::stage::{Stage, find, get, guest, home, text};
 
 /// A BitTorrent client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +116,7 @@ impl Client {
                 let (process, web) = qbittorrent(stage, &name, job)?;
                 wait_for(process, limit, || {
                     get(web, "/api/v2/torrents/info?filter=completed")
-                        .is_some_and(|reply| contains(&reply, b"\"hash\":"))
+                        .is_some_and(|reply| find(&reply, b"\"hash\":").is_some())
                 })
             }
             Self::Rqbit => rqbit(stage, &name, job, true)?.wait_for_success(limit),

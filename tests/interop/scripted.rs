@@ -62,9 +62,9 @@ impl Scripted {
                 let shared = Arc::clone(&theirs);
                 shared.open.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
+                    let _served = Served(&shared.open);
                     // A connection's error is its end: the other side has gone, or was killed.
                     let _ = shared.serve(&stream);
-                    shared.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
@@ -119,6 +119,15 @@ impl Drop for Scripted {
         // The listener waits for a connection, and this is one; without it the thread ends with the
         // process.
         let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// A connection that is counted until it is dropped.
+struct Served<'a>(&'a AtomicU64);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -215,14 +215,14 @@ pub(crate) fn get(server: SocketAddr, path: &str) -> Option<Vec<u8>> {
     loop {
         let count = stream.read(&mut part).ok()?;
         reply.extend(&part[..count]);
-        if count == 0 || length(&reply).is_some_and(|length| reply.len() >= length) {
+        if count == 0 || whole_length(&reply).is_some_and(|length| reply.len() >= length) {
             return Some(reply);
         }
     }
 }
 
 /// The length of a whole reply, if its head is there and names it.
-fn length(reply: &[u8]) -> Option<usize> {
+fn whole_length(reply: &[u8]) -> Option<usize> {
     let end = find(reply, b"\r\n\r\n")?;
     let head = std::str::from_utf8(&reply[..end])
         .ok()?
@@ -231,11 +231,6 @@ fn length(reply: &[u8]) -> Option<usize> {
         .lines()
         .find_map(|line| line.strip_prefix("content-length:"))?;
     Some(end + 4 + body.trim().parse::<usize>().ok()?)
-}
-
-/// Whether the one is somewhere in the other.
-pub(crate) fn contains(bytes: &[u8], what: &[u8]) -> bool {
-    find(bytes, what).is_some()
 }
 
 /// Waits until the peer at this address greets for the torrent and says that it has all of it.
@@ -318,7 +313,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+pub(crate) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 

@@ -25,11 +25,13 @@ pub struct Pipeline {
     depth_max: usize,
     /// What `reqq` can't lift.
     most: usize,
-    /// While it ramps up: since when, and the bytes that came since.
-    ramp: Option<(Instant, u64)>,
+    /// While it ramps up.
+    ramp: Option<Ramp>,
     snubbed: bool,
     rate: Meter,
     judged: (Instant, u64),
+    /// The longest block that came: all but the last of a torrent have that length.
+    longest: u32,
     /// When the oldest wait began: the last block, or the first request after silence.
     waiting_since: Instant,
     /// Mean and mean deviation of the time from request to block, as TCP keeps them.
@@ -38,6 +40,18 @@ pub struct Pipeline {
     fastest: Duration,
     /// How often it was silent too long since the last answer that was timed: the wait doubles each time.
     patience: u32,
+}
+
+/// What came since then: for a round trip, until what was asked for since then comes.
+struct Ramp {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Ramp {
+    fn new(since: Instant) -> Self {
+        Self { since, bytes: 0 }
+    }
 }
 
 /// What a block that came is, to the peer that sent it.
@@ -60,10 +74,11 @@ impl Pipeline {
             depth: limits::PIPELINE_START,
             depth_max: limits::PIPELINE_DEFAULT_MAX,
             most: limits::REQQ,
-            ramp: Some((now, 0)),
+            ramp: Some(Ramp::new(now)),
             snubbed: false,
             rate: Meter::new(now, RATE_WINDOW),
             judged: (now, 0),
+            longest: 1,
             waiting_since: now,
             response: None,
             fastest: Duration::MAX,
@@ -99,15 +114,10 @@ impl Pipeline {
         free
     }
 
-    /// Whether requests do not queue at the peer: what is in flight is all that the line lets through, and each
-    /// place that lies idle is lost.
+    /// Whether requests wait at the peer for no longer than they are on the line: each place that lies idle may be lost.
     fn is_the_line_long(&self) -> bool {
-        self.response.is_some_and(|(mean, _)| self.is_fresh(mean))
-    }
-
-    /// Whether an answer took hardly more than the line alone takes.
-    fn is_fresh(&self, took: Duration) -> bool {
-        took <= self.fastest.saturating_mul(2)
+        self.response
+            .is_some_and(|(mean, _)| mean <= self.fastest.saturating_mul(2))
     }
 
     /// A request goes out: for a block as [`Geometry::block`](crate::base::geometry::Geometry::block) cuts them.
@@ -117,8 +127,13 @@ impl Pipeline {
             return;
         };
         if self.in_flight.is_empty() {
+            if now - self.waiting_since >= RATE_WINDOW {
+                // Nothing is known of its rate any more.
+                self.restart(now);
+            } else if self.ramp.is_some() {
+                self.ramp = Some(Ramp::new(now));
+            }
             self.waiting_since = now;
-            self.ramp = self.ramp.map(|_| (now, 0));
         }
         let again = self.once_asked.contains(&block);
         self.in_flight.push(now, block, again);
@@ -141,8 +156,9 @@ impl Pipeline {
         let took = now - request.at;
         if !request.again {
             self.note_response(took);
+            self.deepen(now, request.at, block.len);
         }
-        self.deepen(now, block.len);
+        self.judge(now);
         Arrival::Asked
     }
 
@@ -227,13 +243,19 @@ impl Pipeline {
     }
 
     fn revive(&mut self, now: Instant) {
-        self.waiting_since = now;
         if self.snubbed {
             self.snubbed = false;
-            self.depth = limits::PIPELINE_START.min(self.depth_max);
-            self.ramp = Some((now, 0));
-            self.judged = (now, 0);
+            // It was asked for one block then.
+            self.restart(self.waiting_since);
         }
+        self.waiting_since = now;
+    }
+
+    /// Ramps up anew, from requests that were sent at `since`.
+    fn restart(&mut self, since: Instant) {
+        self.depth = self.depth.min(limits::PIPELINE_START);
+        self.ramp = Some(Ramp::new(since));
+        self.judged = (since, 0);
     }
 
     fn note_response(&mut self, took: Duration) {
@@ -251,13 +273,24 @@ impl Pipeline {
         });
     }
 
-    fn deepen(&mut self, now: Instant, len: u32) {
-        if let Some((since, bytes)) = &mut self.ramp {
-            *bytes += u64::from(len);
-            // With the wait for the first block counted in, it is no slower than this.
-            let ahead = ahead(*bytes, now - *since).min(self.depth_max);
-            self.depth = self.depth.max(ahead);
+    /// While it ramps up: a block came that was asked for at `asked`.
+    fn deepen(&mut self, now: Instant, asked: Instant, len: u32) {
+        self.longest = self.longest.max(len);
+        let Some(ramp) = &mut self.ramp else {
+            return;
+        };
+        ramp.bytes += u64::from(len);
+        // What came in less than a round trip may have come from a buffer, all at once.
+        let time = (now - ramp.since).max(self.fastest).max(RAMP_LEAST);
+        let ahead = ahead(ramp.bytes, time, self.longest).min(self.depth_max);
+        self.depth = self.depth.max(ahead);
+        if asked >= ramp.since {
+            *ramp = Ramp::new(now);
         }
+    }
+
+    /// Looks once a second whether the rate still grows; if not, it is what is kept in flight from now on.
+    fn judge(&mut self, now: Instant) {
         let (since, before) = self.judged;
         if now - since < JUDGE_EVERY {
             return;
@@ -269,7 +302,7 @@ impl Pipeline {
             return;
         }
         self.ramp = None;
-        let depth = ahead(rate, Duration::from_secs(1));
+        let depth = ahead(rate, Duration::from_secs(1), self.longest);
         self.depth = depth.max(limits::PIPELINE_MIN).min(self.depth_max);
     }
 
@@ -280,11 +313,11 @@ impl Pipeline {
     }
 }
 
-/// Requests for what a peer that sent `bytes` in `time` will send in the time that is kept in flight.
-fn ahead(bytes: u64, time: Duration) -> usize {
+/// Requests of `len` bytes for what a peer that sent `bytes` in `time` will send in the time that is kept in flight.
+fn ahead(bytes: u64, time: Duration, len: u32) -> usize {
     let span = Duration::from_secs(limits::PIPELINE_SECONDS).as_micros();
     let bytes = u128::from(bytes) * span / time.as_micros().max(1);
-    usize::try_from(bytes / u128::from(limits::BLOCK)).unwrap_or(usize::MAX)
+    usize::try_from(bytes / u128::from(len)).unwrap_or(usize::MAX)
 }
 
 fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
@@ -296,6 +329,8 @@ fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
 
 /// The pipeline follows the rate over this time.
 const RATE_WINDOW: Duration = Duration::from_secs(2);
+/// A shorter time tells nothing of a rate.
+const RAMP_LEAST: Duration = Duration::from_millis(100);
 /// How often the depth is judged.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Requests that a batch waits for at most: of a deep pipeline a quarter would lie idle for too long.
@@ -360,15 +395,15 @@ mod tests {
 
     #[test]
     fn it_grows_to_three_seconds_of_the_rate_so_far() {
-        // 32 blocks in the first 0.1 s are 960 in three.
+        // The first tells how long the line is; 31 more in that time are 930 in three seconds.
         let mut long = Pipeline::new(at(0));
         long.set_reqq(2000);
         assert_eq!(run(&mut long, 100, 0, 150), 32);
-        assert_eq!(long.depth(), 960);
-        // A block every 10 ms behind a line of 100 ms: 41 of them in half a second.
+        assert_eq!(long.depth(), 930);
+        // A block every 10 ms behind a line of 100 ms.
         let mut slow = Pipeline::new(at(0));
         assert_eq!(run(&mut slow, 100, 10_000, 501), 41);
-        assert_eq!(slow.depth(), 41 * 3 * 1000 / 500);
+        assert_eq!(slow.depth(), 300);
         // One in half a second is no reason to ask for more.
         let mut slower = Pipeline::new(at(0));
         assert_eq!(run(&mut slower, 500, 500_000, 999), 1);
@@ -376,11 +411,73 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_it_was_choked_is_no_part_of_the_rate() {
+    fn on_a_very_long_line_it_grows_to_three_times_as_many_in_each_round_trip() {
+        let depth_after = |ms| {
+            let mut pipeline = Pipeline::new(at(0));
+            pipeline.set_reqq(2000);
+            run(&mut pipeline, 1000, 1000, ms);
+            pipeline.depth()
+        };
+        assert_eq!(
+            [1200, 2200, 3500].map(depth_after),
+            [31 * 3, 92 * 3, 271 * 3]
+        );
+    }
+
+    #[test]
+    fn first_blocks_that_come_at_once_are_not_yet_a_rate() {
         let mut pipeline = Pipeline::new(at(0));
-        pipeline.asked(at(9000), block(0));
-        pipeline.handle_block(at(9010), block(0));
+        (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
+        let depths = [0, 1, 2, 3, 4].map(|n| {
+            pipeline.handle_block(at(1), block(n));
+            pipeline.depth()
+        });
+        assert_eq!(depths, [32, 32, 60, 90, 120]);
+    }
+
+    #[test]
+    fn after_a_pause_it_starts_again_and_the_pause_is_no_part_of_the_rate() {
+        let mut pipeline = Pipeline::new(at(0));
+        run(&mut pipeline, 10, 100, 1500);
+        assert_eq!(pipeline.depth(), 500);
+        // Choked, for half a minute.
+        pipeline.withdraw_all();
+        (0..32).for_each(|n| pipeline.asked(at(31_500), block(n + 1_000_000)));
+        assert_eq!((pipeline.depth(), pipeline.room()), (32, 0));
+        for n in 0..11 {
+            pipeline.handle_block(at(31_600), block(n + 1_000_000));
+        }
         assert_eq!(pipeline.depth(), 300);
+    }
+
+    #[test]
+    fn who_was_silent_too_long_starts_again_too() {
+        for late in [false, true] {
+            let mut pipeline = Pipeline::new(at(0));
+            pipeline.asked(at(0), block(0));
+            pipeline.snub();
+            pipeline.withdraw_all();
+            pipeline.asked(at(20_000), block(1));
+            if late {
+                assert_eq!(pipeline.handle_block(at(50_000), block(0)), Arrival::Late);
+            }
+            assert_eq!(pipeline.handle_block(at(50_000), block(1)), Arrival::Asked);
+            assert_eq!(pipeline.depth(), 32, "{late}");
+        }
+    }
+
+    #[test]
+    fn short_blocks_are_counted_as_what_they_are() {
+        let short = |n| Block {
+            len: 1024,
+            ..block(n)
+        };
+        let mut pipeline = Pipeline::new(at(0));
+        (0..8).for_each(|n| pipeline.asked(at(0), short(n)));
+        for n in 0..8 {
+            pipeline.handle_block(at(100), short(n));
+        }
+        assert_eq!(pipeline.depth(), 7 * 30);
     }
 
     #[test]
