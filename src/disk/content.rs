@@ -40,6 +40,20 @@ impl<F: Files> Content<'_, F> {
 
     /// Reads from `offset` and says how many bytes came before the first that is not there.
     pub(super) fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
+        self.read_by(F::read_at, offset, out)
+    }
+
+    /// As [`Content::read`], and nothing behind it is read before somebody asks for it.
+    pub(super) fn read_alone(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
+        self.read_by(F::read_alone, offset, out)
+    }
+
+    fn read_by(
+        &mut self,
+        read: impl Fn(&mut F, FileId, &mut [u8], u64) -> Result<usize, DiskError>,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, DiskError> {
         let mut filled = 0;
         for span in self.meta.table.spans(offset, out.len() as u64) {
             let part = &mut out[filled..filled + span.len as usize];
@@ -51,10 +65,8 @@ impl<F: Files> Content<'_, F> {
             let file = self.file(span.file);
             let mut got = 0;
             while got < part.len() {
-                match self
-                    .files
-                    .read_at(file, &mut part[got..], span.offset + got as u64)?
-                {
+                let at = span.offset + got as u64;
+                match read(self.files, file, &mut part[got..], at)? {
                     0 => return Ok(filled + got),
                     more => got += more,
                 }
@@ -67,7 +79,22 @@ impl<F: Files> Content<'_, F> {
     /// As [`Content::read`], but all of it must be there.
     pub(super) fn read_exact(&mut self, offset: u64, out: &mut [u8]) -> Result<(), DiskError> {
         let got = self.read(offset, out)?;
-        if got == out.len() {
+        self.all_of(out.len(), offset, got)
+    }
+
+    /// As [`Content::read_exact`], and nothing behind it is read before somebody asks for it.
+    pub(super) fn read_exact_alone(
+        &mut self,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<(), DiskError> {
+        let got = self.read_alone(offset, out)?;
+        self.all_of(out.len(), offset, got)
+    }
+
+    /// An error that names the file that ends too soon, if only `got` of `len` bytes came.
+    fn all_of(&mut self, len: usize, offset: u64, got: usize) -> Result<(), DiskError> {
+        if got == len {
             return Ok(());
         }
         let missing = self.meta.table.spans(offset + got as u64, 1).next();

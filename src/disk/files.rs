@@ -49,6 +49,16 @@ pub trait Files {
     /// Reads from `offset` and says how many bytes came: 0 at and behind the end, or if there is no file.
     fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError>;
 
+    /// As [`Files::read_at`], and the system is asked to read nothing behind it before somebody asks for it.
+    fn read_alone(
+        &mut self,
+        file: FileId,
+        out: &mut [u8],
+        offset: u64,
+    ) -> Result<usize, DiskError> {
+        self.read_at(file, out, offset)
+    }
+
     /// Bytes in the file now, 0 if there is none.
     fn len(&mut self, file: FileId) -> Result<u64, DiskError>;
 

@@ -115,7 +115,11 @@ impl Check {
             self.look_ahead(content, scratch.len() as u64)?;
         }
         let want = (self.there - self.at).min(scratch.len() as u64) as usize;
-        let got = content.read(self.at, &mut scratch[..want])?;
+        // Beside what is trusted lies what was reserved and never written, which counts as data once it was read along.
+        let got = match self.trusted.is_empty() {
+            true => content.read(self.at, &mut scratch[..want])?,
+            false => content.read_alone(self.at, &mut scratch[..want])?,
+        };
         self.feed(content, &scratch[..got], done);
         if got < want {
             // It was cut between the look at its length and the read.
@@ -243,7 +247,7 @@ impl Check {
     }
 }
 
-/// The hashing of one piece that should be good.
+/// The hashing of one piece that should be good, whatever lies beside it.
 pub(super) struct Proof {
     pub(super) torrent: TorrentId,
     pub(super) piece: Piece,
@@ -283,7 +287,7 @@ impl Proof {
             }
             let part = &mut scratch[..len as usize];
             let offset = geometry.offset(Block { piece, begin, len });
-            if let Err(error) = content.read_exact(offset, part) {
+            if let Err(error) = content.read_exact_alone(offset, part) {
                 return Some(Err(error));
             }
             self.sha.update(part);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::rng::Rng;
@@ -26,9 +27,9 @@ pub(super) struct MemFiles {
     pub(super) bite: Option<usize>,
     /// Whether zeros are holes.
     pub(super) holes: bool,
-    /// Bytes that the system reads along behind each read, and where that ended: they are no hole then.
+    /// Bytes that the system reads along behind each read, and where it did: there are no holes from then on.
     pub(super) reads_along: u64,
-    along_to: u64,
+    along: Vec<(FileId, Range<u64>)>,
     /// The time that a write gives its file.
     pub(super) clock: i64,
     pub(super) times: BTreeMap<FileId, i64>,
@@ -127,8 +128,21 @@ impl Files for MemFiles {
         let got = rest.len().min(out.len());
         out[..got].copy_from_slice(&rest[..got]);
         self.reads.push((file.file, offset, got));
-        self.along_to = offset + got as u64 + self.reads_along;
+        let end = offset + got as u64;
+        self.along.push((file, end..end + self.reads_along));
         Ok(got)
+    }
+
+    fn read_alone(
+        &mut self,
+        file: FileId,
+        out: &mut [u8],
+        offset: u64,
+    ) -> Result<usize, DiskError> {
+        let along = std::mem::take(&mut self.reads_along);
+        let result = self.read_at(file, out, offset);
+        self.reads_along = along;
+        result
     }
 
     fn len(&mut self, file: FileId) -> Result<u64, DiskError> {
@@ -139,8 +153,8 @@ impl Files for MemFiles {
     fn is_hole(&mut self, file: FileId, offset: u64, len: u64) -> bool {
         let content = self.files.get(&file).map_or(&[][..], |content| content);
         let rest = content.get(offset as usize..).unwrap_or(&[]);
-        let was_read =
-            (self.along_to - self.reads_along.min(self.along_to)..self.along_to).contains(&offset);
+        let mut along = self.along.iter();
+        let was_read = along.any(|(of, range)| *of == file && range.contains(&offset));
         self.holes && !was_read && rest.iter().take(len as usize).all(|byte| *byte == 0)
     }
 

@@ -158,6 +158,8 @@ fn in_another_life_of_the_machine_only_what_was_not_durable_is_hashed() {
     let read = |life: &str| {
         let _ = fs::remove_dir_all(scene.path("state"));
         copy(&scene.path("kept"), &scene.path("state"));
+        // What is read from the disk may bring along what lies behind it.
+        evict(&scene.path("out/x.bin"));
         let mut download = scene.start_download(&seeder.address(), &[]);
         // Who is dialled is dialled when it is known what is there.
         download.line_with("\"connected\"");
@@ -283,6 +285,13 @@ fn read_bytes(running: &Running) -> u64 {
     let io = fs::read_to_string(format!("/proc/{}/io", running.id())).expect("it runs");
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
     line.expect("Linux").parse().expect("a number")
+}
+
+/// Leaves nothing of a file in memory.
+fn evict(path: &Path) {
+    let file = fs::File::open(path).expect("it is there");
+    file.sync_all().expect("it can be synced");
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("Linux");
 }
 
 fn copy(from: &Path, to: &Path) {

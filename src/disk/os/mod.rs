@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self, FileType, FlockOperation, OFlags, SeekFrom};
+use rustix::fs::{self, Advice, FileType, FlockOperation, OFlags, SeekFrom};
 use rustix::io::{self, Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
@@ -382,6 +382,15 @@ impl OsFiles {
         };
         Some((apart, at, len))
     }
+
+    /// Tells the system how what byte `offset` of `file` lies in is read from now on.
+    fn advise(&mut self, file: FileId, offset: u64, advice: Advice) {
+        if let Some((file, ..)) = self.place(file, offset)
+            && let Ok(Some(fd)) = self.open(file, false)
+        {
+            let _ = fs::fadvise(fd, 0, None, advice);
+        }
+    }
 }
 
 impl Files for OsFiles {
@@ -466,6 +475,19 @@ impl Files for OsFiles {
         };
         let result = retry_on_intr(|| io::pread(fd, &mut out[..most], offset));
         result.map_err(|errno| self.failed("read", file, errno))
+    }
+
+    fn read_alone(
+        &mut self,
+        file: FileId,
+        out: &mut [u8],
+        offset: u64,
+    ) -> Result<usize, DiskError> {
+        // Nothing but speed depends on whether it is taken.
+        self.advise(file, offset, Advice::Random);
+        let result = self.read_at(file, out, offset);
+        self.advise(file, offset, Advice::Normal);
+        result
     }
 
     fn len(&mut self, file: FileId) -> Result<u64, DiskError> {

@@ -286,6 +286,31 @@ fn under_another_boot_id_only_pieces_that_are_not_durable_are_hashed() {
 }
 
 #[test]
+fn what_was_never_written_is_not_read_along_with_what_is_not_sure() {
+    let mut scene = Scene::new(&[("a", 60 * BLOCKS)]);
+    scene.disk.files_mut().holes = true;
+    scene.start();
+    scene.write([0, 20, 59]);
+    scene.run(31);
+    assert_eq!(scene.disk.files().syncs, [0]);
+    scene.write([1, 21, 22, 30]);
+    scene.run(2);
+    // What the system has once read along counts as data, in every life.
+    scene.disk.files_mut().reads_along = 8 * BLOCKS;
+    for boot in 0..3 {
+        scene.revive(None);
+        scene.disk.state_mut().boot = boot;
+        let (good, read) = scene.start();
+        assert_eq!(good, [0, 1, 20, 21, 22, 30, 59]);
+        let in_doubt = if boot == 0 { 0 } else { 4 * B };
+        assert!(
+            (in_doubt..=in_doubt + SAMPLED).contains(&read),
+            "{boot}: {read}"
+        );
+    }
+}
+
+#[test]
 fn a_write_after_a_pause_is_noted_before_it_is_made() {
     let mut scene = Scene::new(&[("a", 20 * BLOCKS)]);
     scene.start();
