@@ -9,6 +9,9 @@
 //!                                                 ^ len
 //! ```
 //!
+//! A fast connection would fill the buffer alone. Where that would be with a single piece it is read in halves of the
+//! buffer while others wait, so that each batch has blocks of two.
+//!
 //! The batch is over when less than ROOM_MIN is left behind it, when another session's turn comes, when a connection ends
 //! or may read nothing, when more buffers with cut blocks are out than there are connections (so many are in the memory
 //! limit), and when nobody is left to read.
@@ -21,6 +24,7 @@ use std::io::{self, Read as _};
 use super::Reactor;
 use super::host::HostId;
 use super::sockets::SocketKey;
+use crate::base::memory;
 use crate::base::time::Instant;
 use crate::engine::io::{ConnId, Input};
 
@@ -28,6 +32,8 @@ use crate::engine::io::{ConnId, Input};
 struct Batch {
     host: HostId,
     len: usize,
+    /// Whether several connections wait to be read.
+    is_shared: bool,
 }
 
 impl Reactor {
@@ -39,6 +45,7 @@ impl Reactor {
         let mut batch = Batch {
             host: HostId(0),
             len: 0,
+            is_shared: queue.len() > 1,
         };
         while left > 0
             && let Some(&key) = turns.next()
@@ -118,7 +125,13 @@ impl Reactor {
     /// How much may be read from a connection behind what the batch holds.
     fn room(&self, now: Instant, host: HostId, conn: ConnId, batch: &Batch) -> usize {
         let session = &self.hosts[host.0].session;
-        session.read_size(now, conn, self.receive.len() - batch.len)
+        let buffer = self.receive.len();
+        let in_halves = batch.is_shared
+            && session
+                .piece_length(conn)
+                .is_some_and(|piece_length| may_come_alone(piece_length, buffer));
+        let most = if in_halves { buffer / 2 } else { buffer };
+        session.read_size(now, conn, most.min(buffer - batch.len))
     }
 
     fn hand_in(&mut self, now: Instant, host: HostId, input: Input<'_>) {
@@ -133,6 +146,12 @@ impl Reactor {
             host.settle(&mut self.net, now, &self.receive[..len], &mut self.heard);
         }
     }
+}
+
+/// Whether what one connection brings of a long piece could fill most of the buffer, and would be hashed alone.
+fn may_come_alone(piece_length: u32, buffer: usize) -> bool {
+    let half = buffer / 2;
+    memory::HASHES_TWO && half >= ROOM_MIN && piece_length as usize > half
 }
 
 /// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.

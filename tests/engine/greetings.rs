@@ -48,6 +48,16 @@ fn a_greeting_is_answered_after_48_bytes_and_the_id_may_follow() {
 }
 
 #[test]
+fn how_long_the_pieces_of_a_peer_are_is_known_once_it_has_greeted() {
+    let mut scene = Scene::new(4);
+    let conn = scene.accept(1).expect("there is room");
+    assert_eq!(scene.session.piece_length(conn), None);
+    scene.greet(conn, id(1), MODERN);
+    let length = scene.meta.geometry.piece_length();
+    assert_eq!(scene.session.piece_length(conn), Some(length));
+}
+
+#[test]
 fn an_old_peer_is_told_of_nothing_when_there_is_nothing() {
     let mut scene = Scene::new(4);
     let conn = scene.accept(1).expect("there is room");

@@ -1,5 +1,6 @@
 //! The store: carries out the engine's disk operations on the files of several torrents.
 
+mod strands;
 mod vouch;
 mod work;
 mod write;
@@ -7,6 +8,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::strands::Strand;
 use self::write::{LATE_AT_ONCE, Pending};
 use crate::base::bitfield::Bitfield;
 use crate::base::buffer::Buffer;
@@ -99,6 +101,8 @@ pub struct Disk<F, S = OsState> {
     torrents: BTreeMap<TorrentId, Torrent>,
     /// Writes that are gathered to go out together; empty between calls, kept for its capacity.
     pending: Vec<Pending>,
+    /// What is being hashed of them; empty between calls, too.
+    strands: Vec<Strand>,
     behind: VecDeque<(TorrentId, Piece)>,
     digests: VecDeque<Digests>,
     checks: VecDeque<Check>,
@@ -147,6 +151,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             state_written: 0,
             torrents: BTreeMap::new(),
             pending: Vec::new(),
+            strands: Vec::new(),
             behind: VecDeque::new(),
             digests: VecDeque::new(),
             checks: VecDeque::new(),

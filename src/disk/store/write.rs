@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::mem;
 use std::ops::Range;
-use std::slice;
 
 use super::{Disk, scratch};
 use crate::base::ids::{Block, Piece};
@@ -28,7 +27,7 @@ pub(super) struct Pending {
     /// How the writing went; `Ok` before.
     outcome: Result<(), DiskError>,
     /// Whether the bytes in memory are what was written, and can be hashed.
-    is_as_written: bool,
+    pub(super) is_as_written: bool,
 }
 
 impl Pending {
@@ -179,43 +178,6 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         }
     }
 
-    /// Hashes what was written and stands in order, the blocks of two pieces at a time.
-    fn hash(&mut self, written: &[Pending], received: &[u8]) {
-        let mut pieces = written.chunk_by(Pending::is_of_same_piece);
-        while let Some(one) = pieces.next() {
-            let other = pieces.next().unwrap_or_default();
-            let (mut a, mut b) = (self.take_running(one), self.take_running(other));
-            let (mut of_a, mut of_b) = (one.iter(), other.iter());
-            loop {
-                let next_a = next_in_order(&a, &mut of_a, received);
-                let next_b = next_in_order(&b, &mut of_b, received);
-                if next_a.is_empty() && next_b.is_empty() {
-                    break;
-                }
-                Running::advance_both((&mut a, next_a), (&mut b, next_b));
-            }
-            self.put_running(one, a);
-            self.put_running(other, b);
-        }
-    }
-
-    /// Takes the running hash of these blocks' piece out, for a moment.
-    fn take_running(&mut self, of: &[Pending]) -> Running {
-        self.running_mut(of).map(mem::take).unwrap_or_default()
-    }
-
-    fn put_running(&mut self, of: &[Pending], running: Running) {
-        if let Some(place) = self.running_mut(of) {
-            *place = running;
-        }
-    }
-
-    fn running_mut(&mut self, of: &[Pending]) -> Option<&mut Running> {
-        let first = of.first()?;
-        let known = self.torrents.get_mut(&first.torrent)?;
-        known.running.get_mut(&first.block.piece)
-    }
-
     /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
     /// each of their pieces that is through.
     fn hash_late(&mut self, written: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
@@ -310,24 +272,12 @@ fn run_end(pending: &[Pending], from: usize) -> usize {
 }
 
 /// The bytes of a block, wherever they are; `None` if its range lies outside of them.
-fn bytes<'a>(data: &'a BlockData, received: &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn bytes<'a>(data: &'a BlockData, received: &'a [u8]) -> Option<&'a [u8]> {
     let (from, range): (&[u8], &Range<usize>) = match data {
         BlockData::Received(range) => (received, range),
         BlockData::Joined { buffer, range } => (buffer, range),
     };
     from.get(range.clone())
-}
-
-/// The next of these blocks that is the next of its piece to be hashed, and none if there is none.
-fn next_in_order<'a>(
-    running: &Running,
-    blocks: &mut slice::Iter<'a, Pending>,
-    received: &'a [u8],
-) -> &'a [u8] {
-    blocks
-        .find(|pending| pending.is_as_written && running.is_next(pending.block))
-        .and_then(|pending| bytes(&pending.data, received))
-        .unwrap_or_default()
 }
 
 fn answer_pending(pending: &mut Pending) -> DiskDone {

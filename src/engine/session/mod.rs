@@ -376,6 +376,15 @@ impl Session {
         }
     }
 
+    /// Bytes of the pieces that come from a peer; `None` from everybody else.
+    pub fn piece_length(&self, conn: ConnId) -> Option<u32> {
+        let Kind::Peer { torrent, .. } = &self.conns.get(conn)?.kind else {
+            return None;
+        };
+        let seat = self.torrents.get(*torrent)?;
+        Some(seat.torrent.geometry().piece_length())
+    }
+
     fn add(
         &mut self,
         now: Instant,

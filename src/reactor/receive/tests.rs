@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::{ROOM_MIN, may_come_alone};
 use crate::base::ids::{PeerId, Piece};
 use crate::base::limits::BLOCK;
-use crate::base::memory::Memory;
+use crate::base::memory::{HASHES_TWO, Memory};
 use crate::base::time::Instant;
 use crate::disk::Place;
 use crate::disk::mem::{content, meta};
@@ -216,4 +217,14 @@ fn blocks_of_two_sessions_that_come_at_once_are_not_mixed_up() {
     for (scratch, name, content) in [(&scratch, "x", contents[0]), (&other, "y", contents[1])] {
         assert!(fs::read(scratch.0.join(name)).expect("it is there") == content);
     }
+}
+
+#[test]
+fn only_of_long_pieces_one_connection_takes_but_half_of_a_buffer_that_holds_two_reads() {
+    let buffer = Memory::default().receive;
+    let usual = 256 * 1024;
+    let long = [usual, 2 * usual, 16 * usual].map(|len| may_come_alone(len, buffer));
+    assert_eq!(long, [false, HASHES_TWO, HASHES_TWO]);
+    assert!(!may_come_alone(16 * usual, 2 * ROOM_MIN - 1));
+    assert_eq!(may_come_alone(usual, 2 * ROOM_MIN), HASHES_TWO);
 }

@@ -37,6 +37,25 @@ fn blocks_of_two_pieces_in_one_batch_are_hashed_each_in_its_order() {
 }
 
 #[test]
+fn blocks_of_many_pieces_that_come_by_turns_are_hashed_from_memory() {
+    let (pieces, len) = (5, 4);
+    let mut scene = Scene::new(len * B, &[("a", (pieces * len * B) as u64, Regular)]);
+    let by_turns = (0..len).flat_map(|at| (0..pieces).map(move |piece| piece * len + at));
+    // The first piece has been begun, and of the last one the last block is missing.
+    scene.batch(&[0]);
+    let blocks: Vec<_> = by_turns
+        .filter(|n| ![0, pieces * len - 1].contains(n))
+        .collect();
+    let said = scene.batch(&blocks);
+    // In the order in which they have their first block here.
+    let expected = [1, 2, 3, 0].map(|piece| format!("verified {piece} true"));
+    assert_eq!(said[blocks.len()..], expected);
+    let said = scene.batch(&[pieces * len - 1]);
+    assert_eq!(said, ["wrote 4/3", "verified 4 true"]);
+    assert!(scene.disk.files.reads.is_empty());
+}
+
+#[test]
 fn pieces_of_two_torrents_with_one_number_are_hashed_each_for_itself() {
     let mut scene = Scene::new(4 * B, &[("a", 4 * B as u64, Regular)]);
     let mut received = scene.content.clone();
