@@ -1,10 +1,10 @@
 //! Our requests to one peer: how many are in flight, how long they may take, what was once asked.
 //!
 //! ```text
-//!            a block                     rate flattens
-//! ramping (+1, +3 a block) --------------------------> steady (3 s of the rate)
-//!     ^                                                   |
-//!     +------------------- a block -------- snubbed <-----+ no block in time
+//!                              rate flattens
+//! ramping (3 s of the rate so far) ---------> steady (3 s of the rate)
+//!     ^                                          |
+//!     +---------- a block -------- snubbed <-----+ no block in time
 //! ```
 
 use std::collections::VecDeque;
@@ -25,10 +25,13 @@ pub struct Pipeline {
     depth_max: usize,
     /// What `reqq` can't lift.
     most: usize,
-    ramping: bool,
+    /// While it ramps up.
+    ramp: Option<Ramp>,
     snubbed: bool,
     rate: Meter,
     judged: (Instant, u64),
+    /// The longest block that came: all but the last of a torrent have that length.
+    longest: u32,
     /// When the oldest wait began: the last block, or the first request after silence.
     waiting_since: Instant,
     /// Mean and mean deviation of the time from request to block, as TCP keeps them.
@@ -37,6 +40,18 @@ pub struct Pipeline {
     fastest: Duration,
     /// How often it was silent too long since the last answer that was timed: the wait doubles each time.
     patience: u32,
+}
+
+/// What came since then: for a round trip, until what was asked for since then comes.
+struct Ramp {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Ramp {
+    fn new(since: Instant) -> Self {
+        Self { since, bytes: 0 }
+    }
 }
 
 /// What a block that came is, to the peer that sent it.
@@ -59,10 +74,11 @@ impl Pipeline {
             depth: limits::PIPELINE_START,
             depth_max: limits::PIPELINE_DEFAULT_MAX,
             most: limits::REQQ,
-            ramping: true,
+            ramp: Some(Ramp::new(now)),
             snubbed: false,
             rate: Meter::new(now, RATE_WINDOW),
             judged: (now, 0),
+            longest: 1,
             waiting_since: now,
             response: None,
             fastest: Duration::MAX,
@@ -82,14 +98,26 @@ impl Pipeline {
         self.depth = self.depth.min(self.depth_max);
     }
 
-    /// How many requests to send now: none until a quarter of the depth is free, or 128; then all that fit.
+    /// How many requests to send now: none until a quarter of the depth is free, or as many as make a batch; then
+    /// all that fit.
     pub fn room(&self) -> usize {
         let depth = if self.snubbed { 1 } else { self.depth };
         let free = depth.saturating_sub(self.in_flight.len());
-        if free < depth.div_ceil(4).min(BATCH_MAX) {
+        let batch = if self.is_the_line_long() {
+            LONG_LINE_BATCH
+        } else {
+            BATCH_MAX
+        };
+        if free < depth.div_ceil(4).min(batch) {
             return 0;
         }
         free
+    }
+
+    /// Whether requests wait at the peer for no longer than they are on the line: each place that lies idle may be lost.
+    fn is_the_line_long(&self) -> bool {
+        self.response
+            .is_some_and(|(mean, _)| mean <= self.fastest.saturating_mul(2))
     }
 
     /// A request goes out: for a block as [`Geometry::block`](crate::base::geometry::Geometry::block) cuts them.
@@ -99,6 +127,12 @@ impl Pipeline {
             return;
         };
         if self.in_flight.is_empty() {
+            if now - self.waiting_since >= RATE_WINDOW {
+                // Nothing is known of its rate any more.
+                self.restart(now);
+            } else if self.ramp.is_some() {
+                self.ramp = Some(Ramp::new(now));
+            }
             self.waiting_since = now;
         }
         let again = self.once_asked.contains(&block);
@@ -122,8 +156,9 @@ impl Pipeline {
         let took = now - request.at;
         if !request.again {
             self.note_response(took);
+            self.deepen(now, request.at, block.len);
         }
-        self.deepen(now, took);
+        self.judge(now);
         Arrival::Asked
     }
 
@@ -208,13 +243,19 @@ impl Pipeline {
     }
 
     fn revive(&mut self, now: Instant) {
-        self.waiting_since = now;
         if self.snubbed {
             self.snubbed = false;
-            self.depth = limits::PIPELINE_START.min(self.depth_max);
-            self.ramping = true;
-            self.judged = (now, 0);
+            // It was asked for one block then.
+            self.restart(self.waiting_since);
         }
+        self.waiting_since = now;
+    }
+
+    /// Ramps up anew, from requests that were sent at `since`.
+    fn restart(&mut self, since: Instant) {
+        self.depth = self.depth.min(limits::PIPELINE_START);
+        self.ramp = Some(Ramp::new(since));
+        self.judged = (since, 0);
     }
 
     fn note_response(&mut self, took: Duration) {
@@ -232,18 +273,24 @@ impl Pipeline {
         });
     }
 
-    fn deepen(&mut self, now: Instant, took: Duration) {
-        if self.ramping {
-            // Where requests do not queue yet and there is room for many, the line is long, and the ramp is what a
-            // download waits for.
-            let is_long = self.depth_max > limits::PIPELINE_DEFAULT_MAX;
-            let step = if is_long && took <= self.fastest.saturating_mul(2) {
-                3
-            } else {
-                1
-            };
-            self.depth = (self.depth + step).min(self.depth_max);
+    /// While it ramps up: a block came that was asked for at `asked`.
+    fn deepen(&mut self, now: Instant, asked: Instant, len: u32) {
+        self.longest = self.longest.max(len);
+        let Some(ramp) = &mut self.ramp else {
+            return;
+        };
+        ramp.bytes += u64::from(len);
+        // What came in less than a round trip may have come from a buffer, all at once.
+        let time = (now - ramp.since).max(self.fastest).max(RAMP_LEAST);
+        let ahead = ahead(ramp.bytes, time, self.longest).min(self.depth_max);
+        self.depth = self.depth.max(ahead);
+        if asked >= ramp.since {
+            *ramp = Ramp::new(now);
         }
+    }
+
+    /// Looks once a second whether the rate still grows; if not, it is what is kept in flight from now on.
+    fn judge(&mut self, now: Instant) {
         let (since, before) = self.judged;
         if now - since < JUDGE_EVERY {
             return;
@@ -251,13 +298,12 @@ impl Pipeline {
         let rate = self.rate.rate(now);
         self.judged = (now, rate);
         // A tenth more than a moment ago is still growing.
-        if self.ramping && rate > before + before / 10 {
+        if self.ramp.is_some() && rate > before + before / 10 {
             return;
         }
-        self.ramping = false;
-        let ahead = rate.saturating_mul(limits::PIPELINE_SECONDS) / u64::from(limits::BLOCK);
-        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
-        self.depth = ahead.max(limits::PIPELINE_MIN).min(self.depth_max);
+        self.ramp = None;
+        let depth = ahead(rate, Duration::from_secs(1), self.longest);
+        self.depth = depth.max(limits::PIPELINE_MIN).min(self.depth_max);
     }
 
     /// Takes a block out of those that were once asked for: true if it was among them.
@@ -265,6 +311,13 @@ impl Pipeline {
         let at = self.once_asked.iter().position(|asked| *asked == block);
         at.and_then(|at| self.once_asked.remove(at)).is_some()
     }
+}
+
+/// Requests of `len` bytes for what a peer that sent `bytes` in `time` will send in the time that is kept in flight.
+fn ahead(bytes: u64, time: Duration, len: u32) -> usize {
+    let span = Duration::from_secs(limits::PIPELINE_SECONDS).as_micros();
+    let bytes = u128::from(bytes) * span / time.as_micros().max(1);
+    usize::try_from(bytes / u128::from(len)).unwrap_or(usize::MAX)
 }
 
 fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
@@ -276,10 +329,14 @@ fn remember(once_asked: &mut VecDeque<Packed>, block: Packed) {
 
 /// The pipeline follows the rate over this time.
 const RATE_WINDOW: Duration = Duration::from_secs(2);
+/// A shorter time tells nothing of a rate.
+const RAMP_LEAST: Duration = Duration::from_millis(100);
 /// How often the depth is judged.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Requests that a batch waits for at most: of a deep pipeline a quarter would lie idle for too long.
 const BATCH_MAX: usize = 128;
+/// The same where requests do not queue at the peer: the blocks of one read.
+const LONG_LINE_BATCH: usize = 16;
 /// What a first answer is expected to take.
 const FIRST_RESPONSE: Duration = Duration::from_secs(20);
 /// Doublings of the wait: from the shortest to the longest.
@@ -325,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_at_32_and_grows_by_one_a_block_up_to_what_the_peer_queues() {
+    fn it_starts_at_32_and_grows_up_to_what_the_peer_queues() {
         let mut pipeline = Pipeline::new(at(0));
         assert_eq!(pipeline.room(), 32);
         run(&mut pipeline, 100, 1, 2000);
@@ -337,22 +394,90 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_by_three_a_block_when_the_peer_names_a_long_queue() {
+    fn it_grows_to_three_seconds_of_the_rate_so_far() {
+        // The first tells how long the line is; 31 more in that time are 930 in three seconds.
         let mut long = Pipeline::new(at(0));
         long.set_reqq(2000);
-        // The answers of three round trips; in batches, so not quite 32, 128 and 512.
-        let came = run(&mut long, 100, 1, 350);
-        assert_eq!(long.depth(), 32 + 3 * came);
-        assert!((500..=32 + 128 + 512).contains(&came), "{came}");
-        let mut usual = Pipeline::new(at(0));
-        let came = run(&mut usual, 100, 1, 350);
-        assert_eq!(usual.depth(), 32 + came);
-        assert!((150..=32 + 64 + 128).contains(&came), "{came}");
-        // A block every 10 ms: from the eleventh on they have waited for twice the round trip.
+        assert_eq!(run(&mut long, 100, 0, 150), 32);
+        assert_eq!(long.depth(), 930);
+        // A block every 10 ms behind a line of 100 ms.
         let mut slow = Pipeline::new(at(0));
-        slow.set_reqq(2000);
-        assert_eq!(run(&mut slow, 100, 10_000, 900), 80);
-        assert_eq!(slow.depth(), 32 + 3 * 11 + 69);
+        assert_eq!(run(&mut slow, 100, 10_000, 501), 41);
+        assert_eq!(slow.depth(), 300);
+        // One in half a second is no reason to ask for more.
+        let mut slower = Pipeline::new(at(0));
+        assert_eq!(run(&mut slower, 500, 500_000, 999), 1);
+        assert_eq!(slower.depth(), 32);
+    }
+
+    #[test]
+    fn on_a_very_long_line_it_grows_to_three_times_as_many_in_each_round_trip() {
+        let depth_after = |ms| {
+            let mut pipeline = Pipeline::new(at(0));
+            pipeline.set_reqq(2000);
+            run(&mut pipeline, 1000, 1000, ms);
+            pipeline.depth()
+        };
+        assert_eq!(
+            [1200, 2200, 3500].map(depth_after),
+            [31 * 3, 92 * 3, 271 * 3]
+        );
+    }
+
+    #[test]
+    fn first_blocks_that_come_at_once_are_not_yet_a_rate() {
+        let mut pipeline = Pipeline::new(at(0));
+        (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
+        let depths = [0, 1, 2, 3, 4].map(|n| {
+            pipeline.handle_block(at(1), block(n));
+            pipeline.depth()
+        });
+        assert_eq!(depths, [32, 32, 60, 90, 120]);
+    }
+
+    #[test]
+    fn after_a_pause_it_starts_again_and_the_pause_is_no_part_of_the_rate() {
+        let mut pipeline = Pipeline::new(at(0));
+        run(&mut pipeline, 10, 100, 1500);
+        assert_eq!(pipeline.depth(), 500);
+        // Choked, for half a minute.
+        pipeline.withdraw_all();
+        (0..32).for_each(|n| pipeline.asked(at(31_500), block(n + 1_000_000)));
+        assert_eq!((pipeline.depth(), pipeline.room()), (32, 0));
+        for n in 0..11 {
+            pipeline.handle_block(at(31_600), block(n + 1_000_000));
+        }
+        assert_eq!(pipeline.depth(), 300);
+    }
+
+    #[test]
+    fn who_was_silent_too_long_starts_again_too() {
+        for late in [false, true] {
+            let mut pipeline = Pipeline::new(at(0));
+            pipeline.asked(at(0), block(0));
+            pipeline.snub();
+            pipeline.withdraw_all();
+            pipeline.asked(at(20_000), block(1));
+            if late {
+                assert_eq!(pipeline.handle_block(at(50_000), block(0)), Arrival::Late);
+            }
+            assert_eq!(pipeline.handle_block(at(50_000), block(1)), Arrival::Asked);
+            assert_eq!(pipeline.depth(), 32, "{late}");
+        }
+    }
+
+    #[test]
+    fn short_blocks_are_counted_as_what_they_are() {
+        let short = |n| Block {
+            len: 1024,
+            ..block(n)
+        };
+        let mut pipeline = Pipeline::new(at(0));
+        (0..8).for_each(|n| pipeline.asked(at(0), short(n)));
+        for n in 0..8 {
+            pipeline.handle_block(at(100), short(n));
+        }
+        assert_eq!(pipeline.depth(), 7 * 30);
     }
 
     #[test]
@@ -379,30 +504,40 @@ mod tests {
     fn requests_go_out_in_batches_of_a_quarter() {
         let mut pipeline = Pipeline::new(at(0));
         (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
-        for n in 0..4 {
-            pipeline.handle_block(at(1), block(n));
-            assert_eq!(pipeline.room(), 0, "{n}");
+        // Eight blocks in 0.9 s: no reason to ask for more than 32.
+        for n in 0..7 {
+            pipeline.handle_block(at(900), block(n));
+            assert_eq!((pipeline.depth(), pipeline.room()), (32, 0));
         }
-        // 27 in flight are three quarters of a depth that has grown to 37.
-        pipeline.handle_block(at(1), block(4));
-        assert_eq!((pipeline.len(), pipeline.room()), (27, 10));
+        pipeline.handle_block(at(900), block(7));
+        assert_eq!((pipeline.len(), pipeline.room()), (24, 8));
+    }
+
+    /// How many blocks come before a peer of this pace (`rtt` ms, `gap_us`) is asked for more.
+    fn batch(rtt: u64, gap_us: u64) -> usize {
+        let mut pipeline = Pipeline::new(at(0));
+        pipeline.set_reqq(2000);
+        run(&mut pipeline, rtt, gap_us, 3000);
+        assert_eq!(pipeline.depth(), 2000);
+        let next = (0..pipeline.room()).map(|n| block(1_000_000 + n as u32));
+        next.for_each(|block| pipeline.asked(at(3000), block));
+        let free = 2000 - pipeline.len();
+        let oldest: Vec<_> = pipeline.blocks().collect();
+        for (n, block) in oldest.iter().enumerate() {
+            if pipeline.room() > 0 {
+                assert_eq!(pipeline.room(), free + n);
+                return free + n;
+            }
+            pipeline.handle_block(at(3001), *block);
+        }
+        unreachable!("it never asked again");
     }
 
     #[test]
-    fn of_a_deep_pipeline_a_batch_is_128() {
-        let mut pipeline = Pipeline::new(at(0));
-        pipeline.set_reqq(2000);
-        run(&mut pipeline, 100, 1, 1000);
-        assert_eq!(pipeline.depth(), 2000);
-        let next = (0..pipeline.room()).map(|n| block(1_000_000 + n as u32));
-        next.for_each(|block| pipeline.asked(at(1000), block));
-        let oldest: Vec<_> = pipeline.blocks().take(128).collect();
-        for block in &oldest[..127] {
-            pipeline.handle_block(at(1001), *block);
-        }
-        assert_eq!((pipeline.len(), pipeline.room()), (1873, 0));
-        pipeline.handle_block(at(1001), oldest[127]);
-        assert_eq!(pipeline.room(), 128);
+    fn of_a_deep_pipeline_a_batch_is_128_and_16_where_the_line_is_all_that_takes_time() {
+        // 2,000 requests at 5,000 a second wait for 400 ms, which is more than the line takes, or less.
+        assert_eq!(batch(100, 200), 128);
+        assert_eq!(batch(400, 200), 16);
     }
 
     #[test]
