@@ -50,7 +50,7 @@ impl<F: Files> Content<'_, F> {
 
     fn read_by(
         &mut self,
-        read: impl Fn(&mut F, FileId, &mut [u8], u64) -> Result<usize, DiskError>,
+        read: fn(&mut F, FileId, &mut [u8], u64) -> Result<usize, DiskError>,
         offset: u64,
         out: &mut [u8],
     ) -> Result<usize, DiskError> {

@@ -376,7 +376,7 @@ fn sha1_of_zeros(len: u32) -> [u8; 20] {
     sha.finish()
 }
 
-static ZEROS: [u8; 4096] = [0; 4096];
+static ZEROS: [u8; 512] = [0; 512];
 
 /// Longest piece whose hash over zeros is worth knowing: it is made at once, in a few milliseconds.
 const ZEROS_MAX: usize = 4 << 20;
