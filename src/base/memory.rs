@@ -91,12 +91,13 @@ impl Memory {
 /// The usual size of each buffer: larger calls are hardly cheaper and spill out of the cache.
 pub const BUFFER: usize = 256 * 1024;
 
-/// Whether two pieces may be hashed at once, in little more time than one (`disk/sha1`).
+/// Whether two pieces may be hashed at once, in little more time than one: on x86-64, if the processor has AVX-512
+/// (`disk/sha1`).
 pub const HASHES_TWO: bool = cfg!(target_arch = "x86_64");
 
 /// The receive buffer: as large, and as large as whole messages are (BEP 3: 13 bytes before each block). Twice that where
-/// two pieces are hashed at once: however it lies over pieces of the usual 256 KiB, no piece has more than half of it.
-const RECEIVE: usize = if HASHES_TWO { 2 * BUFFER } else { BUFFER } / BLOCK * FRAME;
+/// two pieces may be hashed at once: however it lies over pieces of the usual 256 KiB, no piece has more than half of it.
+const RECEIVE: usize = (if HASHES_TWO { 2 * BUFFER } else { BUFFER }) / BLOCK * FRAME;
 const FRAME: usize = BLOCK + 13;
 const BLOCK: usize = limits::BLOCK as usize;
 /// What the program takes without peers, with a torrent of a few pieces: measured, and rounded up.

@@ -11,9 +11,26 @@ pub(super) struct Content<'a, F> {
     pub(super) files: &'a mut F,
     pub(super) torrent: TorrentId,
     pub(super) meta: &'a Metainfo,
+    /// Whether the system may read on behind what is asked for.
+    readahead: bool,
 }
 
-impl<F: Files> Content<'_, F> {
+impl<'a, F: Files> Content<'a, F> {
+    /// The content of a torrent in `files`.
+    pub(super) fn new(files: &'a mut F, torrent: TorrentId, meta: &'a Metainfo) -> Self {
+        Self {
+            files,
+            torrent,
+            meta,
+            readahead: true,
+        }
+    }
+
+    /// Whether the system may read on behind what is asked for, as it does unless told otherwise.
+    pub(super) fn set_readahead(&mut self, readahead: bool) {
+        self.readahead = readahead;
+    }
+
     /// Writes `blocks` one behind the other from `offset`, in one call a file, and says how many bytes
     /// are in place: fewer than all only with the error that stopped it. At most [`BLOCKS_MAX`] blocks.
     pub(super) fn write(
@@ -40,20 +57,6 @@ impl<F: Files> Content<'_, F> {
 
     /// Reads from `offset` and says how many bytes came before the first that is not there.
     pub(super) fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
-        self.read_by(F::read_at, offset, out)
-    }
-
-    /// As [`Content::read`], and nothing behind it is read before somebody asks for it.
-    pub(super) fn read_alone(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
-        self.read_by(F::read_alone, offset, out)
-    }
-
-    fn read_by(
-        &mut self,
-        read: fn(&mut F, FileId, &mut [u8], u64) -> Result<usize, DiskError>,
-        offset: u64,
-        out: &mut [u8],
-    ) -> Result<usize, DiskError> {
         let mut filled = 0;
         for span in self.meta.table.spans(offset, out.len() as u64) {
             let part = &mut out[filled..filled + span.len as usize];
@@ -66,7 +69,7 @@ impl<F: Files> Content<'_, F> {
             let mut got = 0;
             while got < part.len() {
                 let at = span.offset + got as u64;
-                match read(self.files, file, &mut part[got..], at)? {
+                match self.read_some(file, &mut part[got..], at)? {
                     0 => return Ok(filled + got),
                     more => got += more,
                 }
@@ -76,25 +79,17 @@ impl<F: Files> Content<'_, F> {
         Ok(filled)
     }
 
+    fn read_some(&mut self, file: FileId, out: &mut [u8], at: u64) -> Result<usize, DiskError> {
+        match self.readahead {
+            true => self.files.read_at(file, out, at),
+            false => self.files.read_without_readahead(file, out, at),
+        }
+    }
+
     /// As [`Content::read`], but all of it must be there.
     pub(super) fn read_exact(&mut self, offset: u64, out: &mut [u8]) -> Result<(), DiskError> {
         let got = self.read(offset, out)?;
-        self.all_of(out.len(), offset, got)
-    }
-
-    /// As [`Content::read_exact`], and nothing behind it is read before somebody asks for it.
-    pub(super) fn read_exact_alone(
-        &mut self,
-        offset: u64,
-        out: &mut [u8],
-    ) -> Result<(), DiskError> {
-        let got = self.read_alone(offset, out)?;
-        self.all_of(out.len(), offset, got)
-    }
-
-    /// An error that names the file that ends too soon, if only `got` of `len` bytes came.
-    fn all_of(&mut self, len: usize, offset: u64, got: usize) -> Result<(), DiskError> {
-        if got == len {
+        if got == out.len() {
             return Ok(());
         }
         let missing = self.meta.table.spans(offset + got as u64, 1).next();

@@ -50,7 +50,7 @@ pub trait Files {
     fn read_at(&mut self, file: FileId, out: &mut [u8], offset: u64) -> Result<usize, DiskError>;
 
     /// As [`Files::read_at`], and the system is asked to read nothing behind it before somebody asks for it.
-    fn read_alone(
+    fn read_without_readahead(
         &mut self,
         file: FileId,
         out: &mut [u8],

@@ -65,6 +65,8 @@ impl Check {
                 done.push_back(self.ended(None));
                 return true;
             }
+            // Beside what is trusted lies what was reserved and never written, which counts as data once it was read along.
+            content.set_readahead(self.trusted.is_empty());
             if let Some(sample) = self.samples.last_mut() {
                 if let Some(verdict) = sample.slice(content, scratch, budget) {
                     self.judge_sample(verdict == Ok(true));
@@ -115,11 +117,7 @@ impl Check {
             self.look_ahead(content, scratch.len() as u64)?;
         }
         let want = (self.there - self.at).min(scratch.len() as u64) as usize;
-        // Beside what is trusted lies what was reserved and never written, which counts as data once it was read along.
-        let got = match self.trusted.is_empty() {
-            true => content.read(self.at, &mut scratch[..want])?,
-            false => content.read_alone(self.at, &mut scratch[..want])?,
-        };
+        let got = content.read(self.at, &mut scratch[..want])?;
         self.feed(content, &scratch[..got], done);
         if got < want {
             // It was cut between the look at its length and the read.
@@ -247,7 +245,7 @@ impl Check {
     }
 }
 
-/// The hashing of one piece that should be good, whatever lies beside it.
+/// The hashing of one piece that should be good.
 pub(super) struct Proof {
     pub(super) torrent: TorrentId,
     pub(super) piece: Piece,
@@ -287,7 +285,7 @@ impl Proof {
             }
             let part = &mut scratch[..len as usize];
             let offset = geometry.offset(Block { piece, begin, len });
-            if let Err(error) = content.read_exact_alone(offset, part) {
+            if let Err(error) = content.read_exact(offset, part) {
                 return Some(Err(error));
             }
             self.sha.update(part);

@@ -133,7 +133,7 @@ impl Files for MemFiles {
         Ok(got)
     }
 
-    fn read_alone(
+    fn read_without_readahead(
         &mut self,
         file: FileId,
         out: &mut [u8],

@@ -32,8 +32,6 @@ use crate::engine::io::{ConnId, Input};
 struct Batch {
     host: HostId,
     len: usize,
-    /// Whether several connections wait to be read.
-    is_shared: bool,
 }
 
 impl Reactor {
@@ -45,12 +43,12 @@ impl Reactor {
         let mut batch = Batch {
             host: HostId(0),
             len: 0,
-            is_shared: queue.len() > 1,
         };
         while left > 0
             && let Some(&key) = turns.next()
         {
-            left = left.saturating_sub(self.read_one(now, key, &mut batch));
+            let waiting = !turns.as_slice().is_empty();
+            left = left.saturating_sub(self.read_one(now, key, waiting, &mut batch));
         }
         self.end_batch(now, &mut batch);
         // Who got no turn now is the first in the next.
@@ -58,8 +56,14 @@ impl Reactor {
         self.queue = queue;
     }
 
-    /// Reads once from a connection and hands in what came; gives how many bytes.
-    fn read_one(&mut self, now: Instant, key: SocketKey, batch: &mut Batch) -> usize {
+    /// Reads once from a connection and hands in what came; gives how many bytes. Others may be `waiting` for their turn.
+    fn read_one(
+        &mut self,
+        now: Instant,
+        key: SocketKey,
+        waiting: bool,
+        batch: &mut Batch,
+    ) -> usize {
         let Some(stream) = self.net.stream(key) else {
             return 0;
         };
@@ -71,11 +75,11 @@ impl Reactor {
             self.end_batch(now, batch);
             batch.host = id;
         }
-        let mut room = self.room(now, id, conn, batch);
+        let mut room = self.room(now, id, conn, waiting, batch);
         if room == 0 {
             // What is not with the store yet may be what the session waits for.
             self.end_batch(now, batch);
-            room = self.room(now, id, conn, batch);
+            room = self.room(now, id, conn, waiting, batch);
         }
         // Its own answers may have closed it.
         let Some(stream) = self.net.stream_mut(key) else {
@@ -123,15 +127,18 @@ impl Reactor {
     }
 
     /// How much may be read from a connection behind what the batch holds.
-    fn room(&self, now: Instant, host: HostId, conn: ConnId, batch: &Batch) -> usize {
+    fn room(
+        &self,
+        now: Instant,
+        host: HostId,
+        conn: ConnId,
+        waiting: bool,
+        batch: &Batch,
+    ) -> usize {
         let session = &self.hosts[host.0].session;
-        let buffer = self.receive.len();
-        let in_halves = batch.is_shared
-            && session
-                .piece_length(conn)
-                .is_some_and(|piece_length| may_come_alone(piece_length, buffer));
-        let most = if in_halves { buffer / 2 } else { buffer };
-        session.read_size(now, conn, most.min(buffer - batch.len))
+        let pieces = session.piece_length(conn);
+        let most = most(self.receive.len(), batch.len, waiting, pieces);
+        session.read_size(now, conn, most)
     }
 
     fn hand_in(&mut self, now: Instant, host: HostId, input: Input<'_>) {
@@ -148,10 +155,13 @@ impl Reactor {
     }
 }
 
-/// Whether what one connection brings of a long piece could fill most of the buffer, and would be hashed alone.
-fn may_come_alone(piece_length: u32, buffer: usize) -> bool {
+/// The most of a buffer that one read takes when the batch has `filled` bytes of it: what is left, but no more than half
+/// where one connection would fill it with a single piece although there are others, as that would be hashed alone.
+fn most(buffer: usize, filled: usize, waiting: bool, piece_length: Option<u32>) -> usize {
     let half = buffer / 2;
-    memory::HASHES_TWO && half >= ROOM_MIN && piece_length as usize > half
+    let is_long = piece_length.is_some_and(|length| length as usize > half);
+    let in_halves = memory::HASHES_TWO && half >= ROOM_MIN && is_long && (waiting || filled > 0);
+    (buffer - filled).min(if in_halves { half } else { buffer })
 }
 
 /// Bytes read in a turn from all sockets together, so that timers and writes get their turn too.

@@ -383,7 +383,7 @@ impl OsFiles {
         Some((apart, at, len))
     }
 
-    /// Tells the system how what byte `offset` of `file` lies in is read from now on.
+    /// Tells the system how the file will be read that this byte lies in.
     fn advise(&mut self, file: FileId, offset: u64, advice: Advice) {
         if let Some((file, ..)) = self.place(file, offset)
             && let Ok(Some(fd)) = self.open(file, false)
@@ -477,7 +477,7 @@ impl Files for OsFiles {
         result.map_err(|errno| self.failed("read", file, errno))
     }
 
-    fn read_alone(
+    fn read_without_readahead(
         &mut self,
         file: FileId,
         out: &mut [u8],

@@ -352,11 +352,7 @@ impl<F: Files, S: StateFiles> Store for Disk<F, S> {
         };
         let meta = &known.meta;
         let files = &mut self.files;
-        let mut content = Content {
-            files,
-            torrent,
-            meta,
-        };
+        let mut content = Content::new(files, torrent, meta);
         let result = content.read_exact(meta.geometry.offset(block), out);
         if let (Err(error), Some(resume)) = (&result, &mut known.resume)
             && error.kind == DiskErrorKind::Changed

@@ -1,9 +1,10 @@
 //! Hashing what a batch has brought: the blocks of two pieces at once, as long as there are two.
 //!
 //! ```text
-//! the batch   | A A A B B B B B C C C |
-//! hashed      | B B A A C              the blocks of the two pieces that have most left, again and again:
-//!             | A B B C C              what is left over at the end is one piece's, and little
+//! the batch   A A A B B B B B C C C
+//!
+//! hashed      B B B A C B     those of the two pieces that have most left, again and again:
+//! beside      C A C B A       what is hashed alone is what one piece has more than all others
 //! ```
 
 use std::mem;
@@ -30,7 +31,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
     pub(super) fn hash(&mut self, written: &[Pending], received: &[u8]) {
         let mut strands = mem::take(&mut self.strands);
         for (at, pending) in written.iter().enumerate() {
-            let of = (pending.torrent, pending.block.piece);
+            let of = pending.piece();
             match strands.iter_mut().rfind(|strand| strand.of == of) {
                 Some(strand) => strand.left += 1,
                 None => strands.push(Strand {
@@ -73,7 +74,7 @@ impl Strand {
         while self.left > 0 {
             let pending = &written[self.at];
             self.at += 1;
-            if (pending.torrent, pending.block.piece) != self.of {
+            if pending.piece() != self.of {
                 continue;
             }
             self.left -= 1;
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_hashed_alone_than_one_piece_has_more_than_all_others() {
+    fn hashed_alone_is_what_one_piece_has_more_than_all_others_and_one_if_they_are_odd() {
         assert_eq!(together_and_alone(&[]), (0, 0));
         assert_eq!(together_and_alone(&[5]), (0, 5));
         assert_eq!(together_and_alone(&[16, 16]), (32, 0));

@@ -96,11 +96,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             self.vouching.pop_front();
             return;
         };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
+        let mut content = Content::new(&mut self.files, torrent, &known.meta);
         let scratch = scratch(&mut self.scratch, self.read_back);
         let Some(verdict) = job.slice(&mut content, scratch, budget) else {
             return;

@@ -97,11 +97,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         let Some(known) = self.torrents.get(&torrent) else {
             return;
         };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
+        let mut content = Content::new(&mut self.files, torrent, &known.meta);
         if !job.slice(
             &mut content,
             scratch(&mut self.scratch, self.read_back),
@@ -120,11 +116,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         let Some(known) = self.torrents.get_mut(&torrent) else {
             return;
         };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
+        let mut content = Content::new(&mut self.files, torrent, &known.meta);
         match job.slice(
             &mut content,
             scratch(&mut self.scratch, self.read_back),
@@ -162,11 +154,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
         let Some(known) = self.torrents.get_mut(&torrent) else {
             return;
         };
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
+        let mut content = Content::new(&mut self.files, torrent, &known.meta);
         let said = done.len();
         let over = job.slice(
             &mut content,

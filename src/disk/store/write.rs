@@ -1,5 +1,5 @@
-//! Writing: neighbouring blocks in one call, hashed from the bytes that they came in, and each piece judged when it is
-//! through.
+//! Writing: neighbouring blocks in one call, then hashed from the bytes that they came in (`strands.rs`), and each piece
+//! judged when it is through.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -31,8 +31,9 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn is_of_same_piece(&self, other: &Self) -> bool {
-        self.torrent == other.torrent && self.block.piece == other.block.piece
+    /// The piece that it is of, and of which torrent.
+    pub(super) fn piece(&self) -> (TorrentId, Piece) {
+        (self.torrent, self.block.piece)
     }
 }
 
@@ -104,7 +105,10 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             self.write_run(run, received);
             from = to;
         }
-        self.hash(&pending, received);
+        // Of the shortest blocks a batch may have ten thousands, and each step looks at all pieces.
+        for part in pending.chunks(BLOCKS_MAX) {
+            self.hash(part, received);
+        }
         done.extend(pending.iter_mut().map(answer_pending));
         // Only now is every claimed block on the disk, or given back.
         self.hash_late(&pending, late, done);
@@ -131,11 +135,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
                 torrent,
             });
         }
-        let mut content = Content {
-            files: &mut self.files,
-            torrent,
-            meta: &known.meta,
-        };
+        let mut content = Content::new(&mut self.files, torrent, &known.meta);
         let first = run[0].offset;
         let (written, result) = content.write(first, &slices[..run.len()]);
         match &result {
@@ -181,8 +181,8 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
     /// Hashes what these writes have left behind, at once while `late` lasts, else as a job, and judges
     /// each of their pieces that is through.
     fn hash_late(&mut self, written: &[Pending], late: &mut usize, done: &mut VecDeque<DiskDone>) {
-        for group in written.chunk_by(Pending::is_of_same_piece) {
-            let (torrent, piece) = (group[0].torrent, group[0].block.piece);
+        for group in written.chunk_by(|one, next| one.piece() == next.piece()) {
+            let (torrent, piece) = group[0].piece();
             if !self.catch_up(torrent, piece, late, done) {
                 continue;
             }
@@ -219,11 +219,7 @@ impl<F: Files, S: StateFiles> Disk<F, S> {
             let len = len.min(scratch.len() as u32);
             let block = Block { piece, begin, len };
             let out = &mut scratch[..len as usize];
-            let mut content = Content {
-                files: &mut self.files,
-                torrent,
-                meta: &known.meta,
-            };
+            let mut content = Content::new(&mut self.files, torrent, &known.meta);
             match content.read_exact(known.meta.geometry.offset(block), out) {
                 Ok(()) => running.advance(out),
                 Err(error) => {

@@ -3,8 +3,9 @@
 //! ```text
 //!                              rate flattens
 //! ramping (3 s of the rate so far) ---------> steady (3 s of the rate)
-//!     ^                                          |
-//!     +---------- a block -------- snubbed <-----+ no block in time
+//!     ^   ^                                      |   |
+//!     |   +-- asked again after a pause of 2 s --+   |
+//!     +---------- a block -------- snubbed <---------+ no block in time
 //! ```
 
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ pub struct Pipeline {
     snubbed: bool,
     rate: Meter,
     judged: (Instant, u64),
-    /// The longest block that came: all but the last of a torrent have that length.
+    /// The longest block that came: most have that length.
     longest: u32,
     /// When the oldest wait began: the last block, or the first request after silence.
     waiting_since: Instant,
@@ -103,7 +104,7 @@ impl Pipeline {
     pub fn room(&self) -> usize {
         let depth = if self.snubbed { 1 } else { self.depth };
         let free = depth.saturating_sub(self.in_flight.len());
-        let batch = if self.is_the_line_long() {
+        let batch = if self.is_latency_bound() {
             LONG_LINE_BATCH
         } else {
             BATCH_MAX
@@ -115,7 +116,7 @@ impl Pipeline {
     }
 
     /// Whether requests wait at the peer for no longer than they are on the line: each place that lies idle may be lost.
-    fn is_the_line_long(&self) -> bool {
+    fn is_latency_bound(&self) -> bool {
         self.response
             .is_some_and(|(mean, _)| mean <= self.fastest.saturating_mul(2))
     }
@@ -127,13 +128,7 @@ impl Pipeline {
             return;
         };
         if self.in_flight.is_empty() {
-            if now - self.waiting_since >= RATE_WINDOW {
-                // Nothing is known of its rate any more.
-                self.restart(now);
-            } else if self.ramp.is_some() {
-                self.ramp = Some(Ramp::new(now));
-            }
-            self.waiting_since = now;
+            self.begin_waiting(now);
         }
         let again = self.once_asked.contains(&block);
         self.in_flight.push(now, block, again);
@@ -153,6 +148,7 @@ impl Pipeline {
         };
         self.revive(now);
         self.rate.add(now, u64::from(block.len));
+        self.longest = self.longest.max(block.len);
         let took = now - request.at;
         if !request.again {
             self.note_response(took);
@@ -242,6 +238,17 @@ impl Pipeline {
         self.depth
     }
 
+    /// The first request after a pause is about to go out. The pause is no part of the peer's rate, and after one as long
+    /// as the rate is remembered nothing is known of that any more.
+    fn begin_waiting(&mut self, now: Instant) {
+        if now - self.waiting_since >= RATE_WINDOW {
+            self.restart(now);
+        } else if self.ramp.is_some() {
+            self.ramp = Some(Ramp::new(now));
+        }
+        self.waiting_since = now;
+    }
+
     fn revive(&mut self, now: Instant) {
         if self.snubbed {
             self.snubbed = false;
@@ -275,7 +282,6 @@ impl Pipeline {
 
     /// While it ramps up: a block came that was asked for at `asked`.
     fn deepen(&mut self, now: Instant, asked: Instant, len: u32) {
-        self.longest = self.longest.max(len);
         let Some(ramp) = &mut self.ramp else {
             return;
         };
@@ -335,7 +341,7 @@ const RAMP_LEAST: Duration = Duration::from_millis(100);
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Requests that a batch waits for at most: of a deep pipeline a quarter would lie idle for too long.
 const BATCH_MAX: usize = 128;
-/// The same where requests do not queue at the peer: the blocks of one read.
+/// The same where requests do not queue at the peer: 256 KiB of usual blocks.
 const LONG_LINE_BATCH: usize = 16;
 /// What a first answer is expected to take.
 const FIRST_RESPONSE: Duration = Duration::from_secs(20);
@@ -452,18 +458,36 @@ mod tests {
 
     #[test]
     fn who_was_silent_too_long_starts_again_too() {
-        for late in [false, true] {
+        let snubbed = || {
             let mut pipeline = Pipeline::new(at(0));
-            pipeline.asked(at(0), block(0));
+            run(&mut pipeline, 10, 100, 1500);
+            assert_eq!(pipeline.depth(), 500);
             pipeline.snub();
             pipeline.withdraw_all();
-            pipeline.asked(at(20_000), block(1));
-            if late {
-                assert_eq!(pipeline.handle_block(at(50_000), block(0)), Arrival::Late);
-            }
-            assert_eq!(pipeline.handle_block(at(50_000), block(1)), Arrival::Asked);
-            assert_eq!(pipeline.depth(), 32, "{late}");
+            pipeline
+        };
+        let mut asked = snubbed();
+        asked.asked(at(21_500), block(1_000_000));
+        let arrival = asked.handle_block(at(50_000), block(1_000_000));
+        assert_eq!((arrival, asked.depth()), (Arrival::Asked, 32));
+        // What it was asked for before comes when nothing is in flight.
+        let mut late = snubbed();
+        let old = late.once_asked[0].block();
+        assert_eq!(late.handle_block(at(2000), old), Arrival::Late);
+        assert_eq!(late.room(), 32);
+    }
+
+    #[test]
+    fn who_answers_only_what_it_was_asked_twice_is_asked_for_no_more_than_its_rate() {
+        let mut pipeline = Pipeline::new(at(0));
+        (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
+        pipeline.withdraw_all();
+        (0..32).for_each(|n| pipeline.asked(at(0), block(n)));
+        for n in 0..5 {
+            let second = at(1000 * (u64::from(n) + 1));
+            assert_eq!(pipeline.handle_block(second, block(n)), Arrival::Asked);
         }
+        assert_eq!(pipeline.depth(), 8);
     }
 
     #[test]
@@ -535,7 +559,7 @@ mod tests {
 
     #[test]
     fn of_a_deep_pipeline_a_batch_is_128_and_16_where_the_line_is_all_that_takes_time() {
-        // 2,000 requests at 5,000 a second wait for 400 ms, which is more than the line takes, or less.
+        // 2,000 requests at 5,000 a second wait for 400 ms: four times as long as the line takes, or just as long.
         assert_eq!(batch(100, 200), 128);
         assert_eq!(batch(400, 200), 16);
     }

@@ -376,7 +376,7 @@ impl Session {
         }
     }
 
-    /// Bytes of the pieces that come from a peer; `None` from everybody else.
+    /// Bytes of a piece of the torrent that a peer is of; `None` if the connection is no peer's.
     pub fn piece_length(&self, conn: ConnId) -> Option<u32> {
         let Kind::Peer { torrent, .. } = &self.conns.get(conn)?.kind else {
             return None;

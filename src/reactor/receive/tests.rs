@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{ROOM_MIN, may_come_alone};
+use super::{ROOM_MIN, most};
 use crate::base::ids::{PeerId, Piece};
 use crate::base::limits::BLOCK;
 use crate::base::memory::{HASHES_TWO, Memory};
@@ -220,11 +220,20 @@ fn blocks_of_two_sessions_that_come_at_once_are_not_mixed_up() {
 }
 
 #[test]
-fn only_of_long_pieces_one_connection_takes_but_half_of_a_buffer_that_holds_two_reads() {
+fn of_long_pieces_one_connection_takes_half_of_the_buffer_while_there_are_others() {
     let buffer = Memory::default().receive;
-    let usual = 256 * 1024;
-    let long = [usual, 2 * usual, 16 * usual].map(|len| may_come_alone(len, buffer));
-    assert_eq!(long, [false, HASHES_TWO, HASHES_TWO]);
-    assert!(!may_come_alone(16 * usual, 2 * ROOM_MIN - 1));
-    assert_eq!(may_come_alone(usual, 2 * ROOM_MIN), HASHES_TWO);
+    let (usual, long) = (Some(256 * 1024), Some(512 * 1024));
+    let half = if HASHES_TWO { buffer / 2 } else { buffer };
+    assert_eq!(most(buffer, 0, true, long), half);
+    assert_eq!(most(buffer, 100, false, long), half.min(buffer - 100));
+    assert_eq!(most(buffer, buffer - 100, true, long), 100);
+    // Nobody waits, and nobody came before.
+    assert_eq!(most(buffer, 0, false, long), buffer);
+    // Neither its pieces nor the messages of others fill the buffer.
+    let (short, none) = (if HASHES_TWO { usual } else { None }, None);
+    assert_eq!(most(buffer, 0, true, short), buffer);
+    assert_eq!(most(buffer, 0, true, none), buffer);
+    // Two reads would not fit into it.
+    let small = 2 * ROOM_MIN - 1;
+    assert_eq!(most(small, 0, true, long), small);
 }
