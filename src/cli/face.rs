@@ -92,8 +92,10 @@ impl Face {
             |kind, message: &str| self.say(elapsed, Level::Warning, kind, message, torrent);
         match event {
             Event::Banned { address, piece, .. } => {
-                let message =
-                    format!("{address} sent bad data in piece {piece}, it is not spoken to again");
+                let message = format!(
+                    "{address} sent bad data in piece {piece}, nobody at {} is spoken to again",
+                    address.ip()
+                );
                 warn("peer.banned", &message);
             }
             Event::Tracker {

@@ -110,7 +110,7 @@ fn load_all(
 /// What a memory limit means for this run.
 fn within(limit: u64, memory: &Memory) -> String {
     format!(
-        "within {}: {} peers at most, buffers of {}, {} a connection in the kernel, {} requests a peer",
+        "within {}: {} peers at most, {} received at once, {} a connection in the kernel, {} requests a peer",
         units::bytes(limit),
         memory.peers,
         units::bytes(memory.receive as u64),
